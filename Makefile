@@ -1,0 +1,50 @@
+# Every target sets up what it needs: a fresh clone, Python 3.11+ and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench lint format proto lock clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("FlexGate needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
+	@echo "setting up $(VENV) (once; about a minute) ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu, 'apt-get install python3-venv'"; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(READY) ## Start a control plane, a data plane and a demo upstream
+	@$(BIN)/flexgate start --demo
+
+test: $(READY) ## Run all tests
+	@$(BIN)/python -m pytest
+
+bench: $(READY) ## Measure against nginx and a textbook proxy (needs nginx and wrk)
+	@$(BIN)/python -m tests.bench
+
+lint: $(READY) ## Format check, lint, types, import fences, generated code
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python proto/generate.py --check
+
+format: $(READY) ## Format and sort
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+proto: $(READY) ## Generate shared/pb from proto/
+	@$(BIN)/python proto/generate.py
+
+lock: $(READY) ## Resolve requirements.lock anew from pyproject.toml
+	@$(BIN)/pip install --quiet uv && $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-package flexgate -o requirements.lock pyproject.toml
+
+clean: ## Remove everything that is not in git
+	@rm -rf $(VENV) .run build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
