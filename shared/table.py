@@ -90,7 +90,7 @@ class Table(Mapping[Key, Resource]):
         return self._sum.to_bytes(DIGEST_BYTES, "big")
 
     def changed(self, upserts: Iterable[Resource], removes: Iterable[Key]) -> Table:
-        """This table with some resources put in or replaced and others taken out; removing what is absent is no fault."""
+        """This table with resources put in or replaced, and others taken out where they are there."""
         table = Table()
         by_key, total = dict(self._by_key), self._sum
         for key in removes:
