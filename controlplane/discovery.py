@@ -1,0 +1,146 @@
+"""The server of ConfigDiscovery.Stream: who may talk, from Hello to the end of the stream.
+
+Served as bytes: what a revision encodes to is the same for every node, so gRPC is given what was encoded once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import grpc
+
+from controlplane import log
+from controlplane.conversation import Conversation
+from controlplane.nodes import DisplacedError, Node, Nodes
+from controlplane.publisher import Publisher
+from controlplane.pulse import Pulse
+from controlplane.session import MISSED_BEATS, Context, Over, Session, hear
+from shared.pb.discovery_pb2 import Hello, NodeMessage
+
+SERVICE = "flexgate.v1.ConfigDiscovery"
+NAME_LIMIT = 256  # characters of a node id or an instance epoch
+
+
+class Discovery:
+    """All streams of this control plane."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        nodes: Nodes,
+        *,
+        interval: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._publisher = publisher
+        self._nodes = nodes
+        self._clock = clock
+        self._sessions: set[Session] = set()
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._pulse = Pulse(lambda: nodes.live, self._wake_all, interval=interval)
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What to add to a gRPC server."""
+        method: grpc.RpcMethodHandler[NodeMessage, bytes] = grpc.stream_stream_rpc_method_handler(
+            self._stream, NodeMessage.FromString, None
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"Stream": method})
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        await self._pulse.run()
+
+    async def drain(self, grace: float) -> None:
+        """Send every node elsewhere; returns when all have gone, after `grace` seconds at the latest."""
+        self._draining = True
+        for session in self._sessions:
+            session.drain()
+        try:
+            async with asyncio.timeout(grace):
+                await self._empty.wait()
+        except TimeoutError:
+            log.info("drain.timeout", streams=len(self._sessions))
+
+    async def _stream(self, _requests: object, context: Context) -> None:
+        """One stream, from its Hello to its end."""
+        try:
+            over = await self._serve(await self._hello(context), context)
+        except Over as error:
+            over = error
+        if over.code is not grpc.StatusCode.OK:
+            await context.abort(over.code, over.reason)
+
+    async def _hello(self, context: Context) -> Hello:
+        if self._draining:
+            raise Over(grpc.StatusCode.UNAVAILABLE, "this control plane is shutting down")
+        message = await hear(context, MISSED_BEATS * self._pulse.interval)
+        hello = message.hello
+        if message.WhichOneof("message") != "hello" or not hello.node_id or not hello.instance_epoch:
+            raise Over(grpc.StatusCode.INVALID_ARGUMENT, "a stream begins with Hello{node_id, instance_epoch}")
+        if max(len(hello.node_id), len(hello.instance_epoch)) > NAME_LIMIT:
+            raise Over(grpc.StatusCode.INVALID_ARGUMENT, f"node_id and instance_epoch: {NAME_LIMIT} characters at most")
+        return hello
+
+    async def _serve(self, hello: Hello, context: Context) -> Over:
+        ending: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
+
+        def close(reason: str) -> None:
+            if not ending.done():
+                ending.set_result(Over(grpc.StatusCode.ABORTED, reason))
+
+        try:
+            node = self._nodes.connect(hello, close)
+        except DisplacedError as error:
+            log.warn("node.refused", node=hello.node_id, peer=context.peer(), reason=str(error))
+            raise Over(grpc.StatusCode.ALREADY_EXISTS, str(error)) from error
+        session = self._session(node, hello, context, ending)
+        log.info("node.connected", node=node.id, peer=context.peer(), version=node.version, held=hello.held.revision)
+        reason = "the stream broke"
+        try:
+            with self._publisher.subscribed(session.wake):
+                over = await session.run()
+            reason = over.reason
+        finally:
+            self._leave(session, node, reason)
+        return over
+
+    def _session(self, node: Node, hello: Hello, context: Context, ending: asyncio.Future[Over]) -> Session:
+        conversation = Conversation(hello, node.refused)
+        newest = self._publisher.newest
+        if newest is not None:
+            outcome = conversation.greet(newest)
+            self._nodes.learn(node, outcome)
+            if outcome.drift:
+                log.warn("node.drift", node=node.id, reason=outcome.drift)
+            if conversation.held is not None and conversation.held.version[0] == newest.epoch:
+                node.acked = conversation.held.version[1]
+        session = Session(
+            node,
+            conversation,
+            context,
+            ending,
+            nodes=self._nodes,
+            publisher=self._publisher,
+            pulse=self._pulse,
+            clock=self._clock,
+        )
+        self._sessions.add(session)
+        self._empty.clear()
+        self._pulse.membership_changed()
+        return session
+
+    def _leave(self, session: Session, node: Node, reason: str) -> None:
+        self._sessions.discard(session)
+        if not self._sessions:
+            self._empty.set()
+        if self._nodes.disconnect(node):
+            self._pulse.membership_changed()
+        log.info("node.disconnected", node=node.id, reason=reason)
+
+    def _wake_all(self) -> None:
+        for session in self._sessions:
+            session.wake.set()

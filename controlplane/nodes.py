@@ -1,0 +1,181 @@
+"""The registry of nodes: who runs which revision, and why not. Remembers those that left for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from controlplane.conversation import Outcome, Version
+from shared.pb.admin_pb2 import Node as NodeMessage
+from shared.pb.discovery_pb2 import Hello, ResourceError
+
+REMEMBER = 3600.0
+"""Seconds that a node which left is still shown."""
+LIMIT = 10_000
+"""Nodes that are remembered at most; those that left longest ago go first."""
+DISPLACED = 8
+
+Close = Callable[[str], None]
+"""Ends a node's stream, with the reason that the node is told."""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One data-plane process. Times are of the registry's clock."""
+
+    # process: of the node's current instance
+    id: str
+    epoch: str
+    version: str
+    labels: dict[str, str]
+    refused: Version | None = None
+    displaced: list[str] = field(default_factory=list)  # older instances with the same id that tried to stay
+    # configuration
+    sent: int = 0
+    acked: int = 0
+    nacked: int = 0
+    errors: list[ResourceError] = field(default_factory=list)
+    apply_ms: float = 0.0
+    superseded: int = 0
+    # stream
+    close: Close | None = None
+    since: float = 0.0
+    last_seen: float = 0.0
+    bytes_sent: int = 0
+
+    @property
+    def connected(self) -> bool:
+        return self.close is not None
+
+    def state(self, desired: int) -> str:
+        """current | applying | nacked | disconnected."""
+        if not self.connected:
+            return "disconnected"
+        if desired and self.nacked == desired:
+            return "nacked"
+        return "current" if desired and self.acked == desired else "applying"
+
+    def learn(self, outcome: Outcome) -> None:
+        """Note what an answer meant."""
+        if outcome.acked is not None:
+            self.acked, self.nacked = outcome.acked, 0
+            self.errors, self.apply_ms = outcome.errors, outcome.apply_ms
+        elif outcome.nacked is not None:
+            self.nacked, self.errors = outcome.nacked, outcome.errors
+        if outcome.drift:
+            self.acked = 0  # what it runs is not known until it has everything anew
+
+
+class DisplacedError(Exception):
+    """A newer instance with the same node id is connected; this one must wait until it is gone."""
+
+
+class Nodes:
+    """All nodes by id."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, remember: float = REMEMBER) -> None:
+        self._clock = clock
+        self._remember = remember
+        self._nodes: dict[str, Node] = {}
+        self.nacks = 0
+        self.drifts = 0
+        self.superseded = 0  # revisions, over all nodes, that were never sent because a newer one was there
+
+    def __repr__(self) -> str:
+        return f"<Nodes {self.live} live of {len(self._nodes)}>"
+
+    def connect(self, hello: Hello, close: Close) -> Node:
+        """A stream began. An older stream of the same id is closed: the newest instance wins.
+
+        DisplacedError where this instance already lost against the one that is connected: two processes that share an
+        id by mistake would otherwise throw each other out for ever.
+        """
+        old = self._nodes.get(hello.node_id)
+        displaced: list[str] = []
+        if old is not None and old.connected and old.close is not None:
+            if hello.instance_epoch in old.displaced:
+                raise DisplacedError(
+                    f"a newer instance of node {hello.node_id!r} is connected; give each its own --node-id"
+                )
+            another = hello.instance_epoch != old.epoch
+            displaced = [*old.displaced, old.epoch][-DISPLACED:] if another else old.displaced
+            old.close(f"a newer stream of node {hello.node_id!r} took over")
+        node = Node(hello.node_id, hello.instance_epoch, hello.version, dict(hello.labels), displaced=displaced)
+        if old is not None and old.epoch == hello.instance_epoch:
+            # The same process came back: what it refused, and what it was sent in all, still holds.
+            node.refused, node.nacked, node.errors = old.refused, old.nacked, old.errors
+            node.bytes_sent, node.superseded = old.bytes_sent, old.superseded
+        node.close = close
+        node.since = node.last_seen = self._clock()
+        self._nodes.pop(hello.node_id, None)  # so that the dict stays in order of arrival
+        self._nodes[hello.node_id] = node
+        self._forget()
+        return node
+
+    def seen(self, node: Node) -> None:
+        """The node said something."""
+        node.last_seen = self._clock()
+
+    def learn(self, node: Node, outcome: Outcome) -> None:
+        """Note an answer, on the node and in the totals."""
+        node.learn(outcome)
+        self.nacks += outcome.nacked is not None
+        self.drifts += bool(outcome.drift)
+
+    def disconnect(self, node: Node) -> bool:
+        """The node's stream ended; False where a newer stream had already taken its place."""
+        if self._nodes.get(node.id) is not node:
+            return False
+        node.close = None
+        node.since = self._clock()
+        return True
+
+    @property
+    def live(self) -> int:
+        """Connected nodes: what local limits are divided by."""
+        return sum(node.connected for node in self._nodes.values())
+
+    def states(self, desired: int) -> dict[str, int]:
+        """How many nodes are in each state."""
+        self._forget()
+        counts = dict.fromkeys(("current", "applying", "nacked", "disconnected"), 0)
+        for node in self._nodes.values():
+            counts[node.state(desired)] += 1
+        return counts
+
+    def view(self, desired: int) -> list[NodeMessage]:
+        """All nodes by name, as operators see them."""
+        self._forget()
+        return [self._message(node, desired) for _, node in sorted(self._nodes.items())]
+
+    def _message(self, node: Node, desired: int) -> NodeMessage:
+        now = self._clock()
+        return NodeMessage(
+            id=node.id,
+            instance_epoch=node.epoch,
+            version=node.version,
+            labels=node.labels,
+            state=node.state(desired),
+            desired_revision=desired,
+            sent_revision=node.sent,
+            acked_revision=node.acked,
+            nacked_revision=node.nacked,
+            errors=node.errors,
+            connected=node.connected,
+            connected_seconds=now - node.since,
+            last_seen_seconds=now - node.last_seen,
+            apply_ms=node.apply_ms,
+            bytes_sent=node.bytes_sent,
+            superseded=node.superseded,
+        )
+
+    def _forget(self) -> None:
+        """Drop nodes that left long ago, or that are too many."""
+        horizon = self._clock() - self._remember
+        gone = sorted((node.since, node.id) for node in self._nodes.values() if not node.connected)
+        surplus = len(self._nodes) - LIMIT
+        for index, (since, name) in enumerate(gone):
+            if since >= horizon and index >= surplus:
+                return
+            del self._nodes[name]

@@ -1,0 +1,74 @@
+"""The newest snapshot, for whoever streams it: a level, never a queue.
+
+The publisher looks at the store when it is poked, and now and then without being poked, so that a lost poke or a commit
+of another replica only delays. Subscribers are woken and then read `newest`; what came and went between is not seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from controlplane.snapshot import Snapshot
+from controlplane.store import Store
+
+
+class Publisher:
+    """Turns what is committed into the snapshot that nodes get."""
+
+    def __init__(self, store: Store, *, poll: float = 5.0) -> None:
+        self._store = store
+        self._poll = poll  # seconds
+        self._poked = asyncio.Event()
+        self._wakes: set[asyncio.Event] = set()
+        self.newest: Snapshot | None = None
+        self.encoded_before = 0  # encodings that earlier snapshots cost
+
+    @property
+    def revision(self) -> int:
+        """What every node should run; 0 before the first commit."""
+        return self.newest.revision if self.newest else 0
+
+    @property
+    def encoded(self) -> int:
+        """How often a revision was encoded, in full or as a delta, since the start."""
+        return self.encoded_before + (self.newest.encoded if self.newest else 0)
+
+    def poke(self) -> None:
+        """Look at the store now."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Follow the store until cancelled."""
+        while True:
+            self._poked.clear()
+            await self.refresh()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll):
+                    await self._poked.wait()
+
+    async def refresh(self) -> None:
+        """Publish what the store holds if it is not what is published."""
+        committed = await self._store.read()
+        newest = self.newest
+        if committed is None:
+            return
+        if newest is None:
+            self.newest = Snapshot(committed.epoch, committed.revision, committed.table)
+        elif (newest.epoch, newest.revision) != (committed.epoch, committed.revision):
+            self.encoded_before += newest.encoded
+            self.newest = newest.followed_by(committed.epoch, committed.revision, committed.table)
+        else:
+            return
+        for wake in self._wakes:
+            wake.set()
+
+    @contextmanager
+    def subscribed(self, wake: asyncio.Event) -> Iterator[None]:
+        """Set `wake` whenever there is a newer snapshot."""
+        self._wakes.add(wake)
+        try:
+            yield
+        finally:
+            self._wakes.discard(wake)

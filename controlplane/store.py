@@ -1,0 +1,71 @@
+"""Where committed configuration lives. `Store` is the seam; `FileStore` is the one for a YAML file as the truth.
+
+A store gives every commit a revision, one more than the last, on a line named by its epoch; a store that lost its
+revisions starts a new epoch, so that no node takes an older configuration for a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import uuid4
+
+from controlplane.state import State, StateFile
+from shared.faults import ConfigError, Fault
+from shared.pb.resources_pb2 import Config
+from shared.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """One revision: the document as it was checked, and its resources."""
+
+    epoch: str
+    revision: int
+    config: Config
+    table: Table
+
+
+class Store(Protocol):
+    """Keeps what was committed."""
+
+    async def read(self) -> Committed | None:
+        """The newest revision; None before the first commit."""
+        ...
+
+    async def commit(self, config: Config, table: Table) -> Committed:
+        """Make this the newest revision, durably; ConfigError where that is not possible, and then nothing changed."""
+        ...
+
+
+class FileStore:
+    """The configuration in memory (a file is its source), its revision on disk."""
+
+    def __init__(self, state: StateFile, new_epoch: Callable[[], str] = lambda: uuid4().hex) -> None:
+        self._file = state
+        self._new_epoch = new_epoch
+        self._state: State | None = None
+        self._committed: Committed | None = None
+
+    async def read(self) -> Committed | None:
+        return self._committed
+
+    async def commit(self, config: Config, table: Table) -> Committed:
+        """The revision goes up by one unless the table is what it was, now or when the last process stopped."""
+        state, digest = self._state or self._file.read(), table.digest.hex()
+        if state is None:
+            state = self._write(State(self._new_epoch(), 1, digest))
+        elif state.digest != digest:
+            state = self._write(State(state.epoch, state.revision + 1, digest))
+        self._state = state
+        self._committed = Committed(state.epoch, state.revision, config, table)
+        return self._committed
+
+    def _write(self, state: State) -> State:
+        try:
+            self._file.write(state)
+        except OSError as error:
+            reason = f"cannot keep revision {state.revision} in {self._file.path}: {error.strerror}"
+            raise ConfigError([Fault("", reason, "not_stored")]) from error
+        return state
