@@ -1,0 +1,30 @@
+"""The cases: one file each, one line in the table each. A case gets a stage and returns an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.bench.cases import big_request, big_response, boot, memory, post, route_table, small_get, stream
+from tests.bench.outcome import Outcome
+from tests.bench.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is measured, in one line, and the function that measures it; raises InvalidRunError where it could not."""
+
+    title: str
+    run: Callable[[Stage], Outcome]
+
+
+CASES = {
+    "small-get": Case("Small GET, 1000 routes, every policy on", small_get.run),
+    "route-table": Case("The same request with 1, 1000 and 10 000 routes", route_table.run),
+    "post": Case("POST with bodies of 1 KiB and 64 KiB", post.run),
+    "big-response": Case("Responses of 1 MiB", big_response.run),
+    "big-request": Case("Requests of 1 MiB", big_request.run),
+    "stream": Case("One long body down and up, with a stalled reader: memory stays flat", stream.run),
+    "memory": Case("Memory of one worker with 1000 routes, after load", memory.run),
+    "boot": Case("From start to ready, configuration from a file", boot.run),
+}

@@ -1,0 +1,75 @@
+"""FlexGate as it is measured: one data plane on its own, with every policy that exists switched on.
+
+The measured route stands last in the table, behind routes of every kind, so that a match that walks the table shows.
+Ceilings are out of reach of any load: limits are counted on every request and refuse none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.bench.invalid import InvalidRunError
+from tests.bench.load import KEY, KEY_HEADER, Load
+from tests.bench.probe import ask
+
+ROUTES = 1000
+_CEILING = {"max": 1_000_000_000, "windowMs": 60_000}
+_FILLERS = ("/svc-{0}/health", "/svc-{0}/users/:id/orders/:order", "/svc-{0}/api/*")
+_POLICY_HEADERS = (
+    "x-api-version",
+    "x-config-version",
+    "x-correlation-id",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+)
+
+
+def config(routes: int, origin: int) -> str:
+    """A configuration document (YAML that is JSON) with `routes` routes to the origin's port, the measured one last."""
+    fillers = [_route(_FILLERS[number % len(_FILLERS)].format(number)) for number in range(routes - 1)]
+    # The body of the streaming case is far above the default limit.
+    measured = {**_route("/bench/*"), "stripPath": False, "maxBodySize": "4gb"}
+    document = {
+        "version": "1.0.0",
+        "proxy": {"host": "127.0.0.1"},
+        "security": {
+            "auth": {
+                "type": "apiKey",
+                "header": KEY_HEADER,
+                "keys": [{"key": hashlib.sha256(KEY.encode()).hexdigest(), "name": "bench"}],
+            }
+        },
+        "rateLimit": {"enabled": True},
+        # As many idle connections as the load has: the others do not close theirs either.
+        "connectionPool": {"maxSockets": 256, "maxFreeSockets": 256},
+        "logging": {"level": "info", "format": "json", "sampling": {"successRate": 0.1, "errorRate": 1.0}},
+        "upstreams": [{"name": "origin", "url": f"http://127.0.0.1:{origin}"}],
+        "routes": [*fillers, measured],
+    }
+    return json.dumps(document, indent=1)
+
+
+def _route(path: str) -> dict[str, Any]:
+    return {"path": path, "upstream": "origin", "auth": "required", "rateLimit": _CEILING}
+
+
+def command(directory: Path, port: int, admin_port: int, routes: int, origin: int) -> list[str]:
+    """Write the configuration into the directory; the command that runs one worker with it."""
+    directory.mkdir()
+    document = directory / "proxy.yml"
+    document.write_text(config(routes, origin))
+    ports = ["--port", str(port), "--admin-port", str(admin_port)]
+    return [sys.executable, "-m", "dataplane", "--config", str(document), *ports, "--workers", "1"]
+
+
+def prove_policies(port: int, load: Load) -> None:
+    """InvalidRunError unless a key is asked for and every policy leaves its mark: a figure without would flatter."""
+    if (status := ask(port, load, key=None).status) != 401:
+        raise InvalidRunError(f"flexgate answered {status} without a key, not 401: authentication is off")
+    headers = ask(port, load).headers
+    if missing := [name for name in _POLICY_HEADERS if name not in headers]:
+        raise InvalidRunError(f"flexgate's answer lacks {', '.join(missing)}: a policy is off")
