@@ -52,3 +52,8 @@ def warn(event: str, **fields: object) -> None:
 def error(event: str, **fields: object) -> None:
     """Something does not work."""
     _LOGGER.error(event, extra={"fields": fields})
+
+
+def failure(event: str, **fields: object) -> None:
+    """A bug or a broken environment: with the traceback of the exception at hand."""
+    _LOGGER.exception(event, extra={"fields": fields})

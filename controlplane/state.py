@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+from controlplane.start_error import StartError
 from shared.faults import ConfigError, Fault
 
 
@@ -67,17 +68,16 @@ class StateFile:
 def locked(directory: Path) -> Iterator[StateFile]:
     """The state file, for this process alone: two control planes on one directory would count revisions twice.
 
-    The directory is made if need be. ConfigError where it cannot be written or another process has it.
+    The directory is made if need be. StartError where it cannot be written or another process has it.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "lock").open("w")
     except OSError as error:
-        raise ConfigError([Fault("", f"state directory {directory} is not writable: {error.strerror}")]) from error
+        raise StartError(f"state directory {directory} cannot be written: {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            reason = f"state directory {directory} is in use by another control plane"
-            raise ConfigError([Fault("", reason)]) from error
+            raise StartError(f"state directory {directory} is in use by another control plane") from error
         yield StateFile(directory)

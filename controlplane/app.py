@@ -1,0 +1,104 @@
+"""Composition root of the control plane: makes the parts, starts them in order, stops them in the other.
+
+Everything that can refuse (state directory, configuration, ports) comes before anything that serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+from grpc import aio
+from grpc_health.v1.health import SERVICE_NAME as HEALTH  # type: ignore[import-untyped]  # no stubs exist
+from grpc_health.v1.health import aio as health
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server  # type: ignore[import-untyped]  # no stubs exist
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # no stubs exist
+
+from controlplane import log
+from controlplane.discovery import SERVICE as DISCOVERY
+from controlplane.discovery import Discovery
+from controlplane.grpc_admin import Admin
+from controlplane.listener import grpc_server, plaintext_warning, rest_socket
+from controlplane.nodes import Nodes
+from controlplane.plane import Plane
+from controlplane.publisher import Publisher
+from controlplane.rest import application
+from controlplane.service import Service
+from controlplane.settings import Settings
+from controlplane.source import FileSource
+from controlplane.state import locked
+from controlplane.store import FileStore
+from controlplane.telemetry import Reports, TelemetryServer
+from controlplane.traffic import Traffic
+from shared.pb.admin_pb2_grpc import add_AdminServicer_to_server
+from shared.pb.telemetry_pb2_grpc import add_TelemetryServicer_to_server
+
+DRAIN_SECONDS = 3.0
+"""How long nodes have to leave by themselves at the end; they reconnect elsewhere, or serve on without."""
+STOP_SECONDS = 1.0
+"""How long requests that are still running have after that."""
+SERVICES = (DISCOVERY, "flexgate.v1.Telemetry", "flexgate.v1.Admin")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """A running one: its parts, and the ports that it was given."""
+
+    plane: Plane
+    rest_port: int
+    grpc_port: int
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
+    """A control plane that serves within the block and is drained and stopped after it.
+
+    ConfigError where the configuration is at fault, StartError where the state directory or a port is; then nothing
+    was started.
+    """
+    async with AsyncExitStack() as stack:
+        if reason := plaintext_warning(settings):
+            log.warn("listener.plaintext", reason=reason)
+        state = stack.enter_context(locked(settings.state_dir))
+        rest_listening = stack.enter_context(rest_socket(settings))
+        server, grpc_port = grpc_server(settings)
+        stack.push_async_callback(server.stop, None)
+
+        store = FileStore(state)
+        publisher = Publisher(store)
+        service = Service(store, publisher)
+        source = FileSource(settings.config, service)
+        await source.load()
+        await publisher.refresh()
+
+        traffic = Traffic()
+        plane = Plane(service, publisher, source, Nodes(), traffic, Reports(traffic))
+        discovery = Discovery(publisher, plane.nodes, interval=settings.heartbeat)
+        checks = _add_services(server, plane, discovery)
+        rest = web.AppRunner(application(plane, settings.admin_token), access_log=None, shutdown_timeout=STOP_SECONDS)
+        stack.push_async_callback(rest.cleanup)
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(job) for job in (publisher.run(), source.run(), discovery.run())]
+            await server.start()
+            await rest.setup()
+            await web.SockSite(rest, rest_listening).start()
+            yield ControlPlane(plane, rest_listening.getsockname()[1], grpc_port)
+            await checks.enter_graceful_shutdown()
+            await discovery.drain(DRAIN_SECONDS)
+            await server.stop(STOP_SECONDS)
+            for task in background:
+                task.cancel()
+
+
+def _add_services(server: aio.Server, plane: Plane, discovery: Discovery) -> health.HealthServicer:
+    """What the gRPC port serves; the health service, to be told when that ends."""
+    checks = health.HealthServicer()
+    server.add_generic_rpc_handlers((discovery.handler(),))
+    add_TelemetryServicer_to_server(TelemetryServer(plane.reports), server)
+    add_AdminServicer_to_server(Admin(plane), server)
+    add_HealthServicer_to_server(checks, server)
+    reflection.enable_server_reflection((*SERVICES, HEALTH, reflection.SERVICE_NAME), server)
+    return checks

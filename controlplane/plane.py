@@ -1,0 +1,31 @@
+"""The live parts of one control plane, as its surfaces (REST, gRPC, metrics) read them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from controlplane.nodes import Nodes
+from controlplane.publisher import Publisher
+from controlplane.service import Service
+from controlplane.source import FileSource
+from controlplane.telemetry import Reports
+from controlplane.traffic import Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One of each; `started` is on the monotonic clock."""
+
+    service: Service
+    publisher: Publisher
+    source: FileSource
+    nodes: Nodes
+    traffic: Traffic
+    reports: Reports
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def read_only(self) -> str:
+        """Why configuration cannot be written here, and what to do instead."""
+        return f"configuration comes from the file {self.source.status.file}; edit it"

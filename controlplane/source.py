@@ -1,0 +1,74 @@
+"""A YAML file as the source of the configuration: read at the start, then followed.
+
+A file that is bad at the start stops the control plane. One that goes bad later is reported, with line, path and
+suggestion, in the log and in the status; what was committed before keeps serving until the file is good again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.document import read_file
+from shared.watch import changes
+
+from controlplane import log
+from controlplane.fault_text import fields_of
+from controlplane.service import Service
+from shared.faults import ConfigError, Fault
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How the file stands, `since` when (epoch seconds). `faults` are of its content now; none: it is what serves."""
+
+    file: str
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+    since: float = 0.0
+
+
+class FileSource:
+    """Brings the file to the service."""
+
+    def __init__(
+        self,
+        path: Path,
+        service: Service,
+        *,
+        watch: Callable[[Path], AsyncIterator[None]] = changes,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._service = service
+        self._watch = watch
+        self._now = now
+        self.status = SourceStatus(str(path))
+
+    async def load(self) -> None:
+        """Read and commit the file; ConfigError, and nothing committed, where it has faults."""
+        document = await asyncio.to_thread(read_file, self._path)
+        committed = await self._service.replace(document)
+        self.status = SourceStatus(str(self._path), (), tuple(document.warnings), self._now())
+        for warning in document.warnings:
+            log.warn("config.warning", file=str(self._path), **fields_of(warning))
+        resources = len(committed.table)
+        log.info("config.committed", file=str(self._path), revision=committed.revision, resources=resources)
+
+    async def run(self) -> None:
+        """Follow the file until cancelled."""
+        async for _ in self._watch(self._path):
+            try:
+                await self.load()
+            except ConfigError as error:
+                self._reject(error.faults)
+
+    def _reject(self, faults: list[Fault]) -> None:
+        self.status = SourceStatus(str(self._path), tuple(faults), (), self._now())
+        committed = self._service.committed
+        serving = committed.revision if committed else 0
+        for fault in faults:
+            log.error("config.rejected", file=str(self._path), still_serving=serving, **fields_of(fault))
