@@ -60,7 +60,7 @@ def run(case: Case, options: Options, cores: Cores) -> Outcome:
     try:
         with Stage(options, cores) as stage:
             return case.run(stage)
-    except InvalidRunError as error:
+    except (InvalidRunError, ProcessLookupError) as error:
         return Outcome(invalid=str(error))
 
 

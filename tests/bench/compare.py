@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from tests.bench.outcome import Figure, Goal, Row
-from tests.bench.sample import Sample, middle, paired_ratio
+from tests.bench.sample import Sample, middle, paired_ratios
 
 COLUMNS = {
     "cpu us/req": "cpu_us",
@@ -37,8 +38,9 @@ def ratio(
     name: str,
     goal: Goal | None = None,
 ) -> Figure:
-    """How many times theirs ours is, in one metric."""
-    return Figure(name, paired_ratio(samples[ours], samples[theirs], metric), "x", goal)
+    """How many times theirs ours is, in one metric: the median of the rounds, with the lowest and the highest."""
+    rounds = paired_ratios(samples[ours], samples[theirs], metric)
+    return Figure(name, median(rounds), "x", goal, (rounds[0], rounds[-1]))
 
 
 def notes(samples: Mapping[str, Sequence[Sample]], suffix: str = "") -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,7 +34,8 @@ def describe(cores: Cores) -> dict[str, str]:
         "cpu": cpu_model(Path("/proc/cpuinfo").read_text()),
         "cores": f"{os.cpu_count()}; proxy on {cores.proxy}, load and origin on {','.join(map(str, cores.load))}",
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        # Builds of one version differ in speed, and where one was installed is what tells them apart.
+        "python": f"{platform.python_version()} in {sys.base_prefix}",
         "nginx": _first_line(["nginx", "-v"]).removeprefix("nginx version: "),
         "wrk": " ".join(_first_line(["wrk", "-v"]).split()[:2]),
         **{library: version(library) for library in _LIBRARIES},

@@ -33,12 +33,13 @@ def at_least(limit: float) -> Goal:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number worth remembering; `unit` is "x" for ratios."""
+    """One number worth remembering; `unit` is "x" for ratios, `spread` the lowest and highest of the rounds."""
 
     name: str
     value: float
     unit: str = "x"
     goal: Goal | None = None
+    spread: tuple[float, float] | None = None
 
     @property
     def met(self) -> bool | None:

@@ -33,13 +33,15 @@ def free_port() -> int:
 
 
 def ask(port: int, load: Load, *, key: str | None = KEY, timeout: float = 10.0) -> Answer:
-    """One request of a load, on a connection of its own; OSError or HTTPException where there is no answer."""
+    """One request of a load, on a connection of its own; InvalidRunError where there is no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         headers = {} if key is None else {KEY_HEADER: key}
         connection.request(load.method, load.path, b"b" * load.body_bytes or None, headers)
         response = connection.getresponse()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise InvalidRunError(f"no answer to {load.method} {load.path}: {error!r}") from error
     finally:
         connection.close()
 
@@ -53,7 +55,7 @@ def wait_ready(process: Process, port: int, path: str, seconds: float) -> float:
             raise InvalidRunError(f"{process.name} ended while starting:\n{process.tail()}")
         try:
             status = ask(port, Load(path), timeout=seconds).status
-        except (OSError, http.client.HTTPException) as error:
+        except InvalidRunError as error:
             last = str(error)
         else:
             if status == http.HTTPStatus.OK:

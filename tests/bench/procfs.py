@@ -67,15 +67,20 @@ def family(root: int, parents: Mapping[int, int]) -> Iterator[int]:
             yield from family(child, parents)
 
 
-def usage(root: int) -> Usage:
-    """The tree under `root` at this moment; ProcessLookupError where it is gone."""
+def tree(root: int) -> dict[int, Stat]:
+    """The process and all that descend from it, at this moment; ProcessLookupError where it is gone."""
     stats = dict(_stats())
     if root not in stats:
         raise ProcessLookupError(f"process {root} is gone")
-    members = list(family(root, {pid: stat.parent for pid, stat in stats.items()}))
+    return {pid: stats[pid] for pid in family(root, {pid: stat.parent for pid, stat in stats.items()})}
+
+
+def usage(root: int) -> Usage:
+    """What the tree under `root` holds and has used; ProcessLookupError where it is gone."""
+    members = tree(root)
     return Usage(
-        user_seconds=sum(stats[pid].user for pid in members) / TICKS_PER_SECOND,
-        system_seconds=sum(stats[pid].system for pid in members) / TICKS_PER_SECOND,
+        user_seconds=sum(stat.user for stat in members.values()) / TICKS_PER_SECOND,
+        system_seconds=sum(stat.system for stat in members.values()) / TICKS_PER_SECOND,
         rss_bytes=sum(parse_rss(_read(_PROC / str(pid) / "status")) for pid in members),
         processes=len(members),
     )

@@ -25,12 +25,13 @@ _REPORTED_LINES = 60
 
 
 def recorder(pid: int, seconds: int) -> list[str]:
-    """The command that watches the process for that long; empty where no profiler is installed."""
+    """The command that watches the process and its children for that long; empty where no profiler is installed."""
     if which("py-spy"):
         picture = str(OUTPUT / "profile.svg")
         return ["py-spy", "record", "--pid", str(pid), "--duration", str(seconds), "--subprocesses", "-o", picture]
     if which("perf"):
-        target = ["-p", str(pid), "-o", str(OUTPUT / "perf.data")]
+        members = ",".join(map(str, procfs.tree(pid)))
+        target = ["-p", members, "-o", str(OUTPUT / "perf.data")]
         return ["perf", "record", "-q", "-F", "499", "-g", *target, "--", "sleep", str(seconds)]
     return []
 

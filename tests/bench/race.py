@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tests.bench import procfs, wrk
 from tests.bench.invalid import InvalidRunError
 from tests.bench.load import Load
-from tests.bench.probe import ask
+from tests.bench.probe import Answer, ask
 from tests.bench.sample import MEGABYTE, Sample
 from tests.bench.stage import Proxy, Stage
 
@@ -32,7 +32,7 @@ def race(stage: Stage, proxies: Sequence[Proxy], load: Load) -> Samples:
 
 def same_answer(stage: Stage, proxy: Proxy, load: Load) -> None:
     """InvalidRunError unless the contestant gives the origin's own answer: a quick error is not a fast answer."""
-    direct, through = ask(stage.origin_port, load), ask(proxy.port, load)
+    direct, through = ask(stage.origin_port, load), _ask(proxy, load)
     if (through.status, through.body) != (direct.status, direct.body):
         what = f"{proxy.name} {load.method} {load.path}"
         raise InvalidRunError(f"{what}: {through.status} with {len(through.body)} bytes, not the origin's answer")
@@ -40,7 +40,7 @@ def same_answer(stage: Stage, proxy: Proxy, load: Load) -> None:
 
 def window(stage: Stage, proxy: Proxy, load: Load, seconds: int) -> Sample:
     """One wrk run against one contestant; InvalidRunError where anything failed."""
-    body_bytes = len(ask(proxy.port, load).body) + load.body_bytes
+    body_bytes = len(_ask(proxy, load).body) + load.body_bytes
     core = stage.cores.proxy
     before, core_before, started = _usage(proxy), procfs.busy_seconds(core), time.monotonic()
     count = wrk.finish(wrk.start(proxy.port, load, seconds, stage.directory), seconds)
@@ -62,6 +62,13 @@ def window(stage: Stage, proxy: Proxy, load: Load, seconds: int) -> Sample:
         busy=cpu / elapsed,
         foreign=max(0.0, core_after - core_before - cpu) / elapsed,
     )
+
+
+def _ask(proxy: Proxy, load: Load) -> Answer:
+    try:
+        return ask(proxy.port, load)
+    except InvalidRunError as error:
+        raise InvalidRunError(f"{proxy.name}: {error}\n{proxy.process.tail()}") from error
 
 
 def _usage(proxy: Proxy) -> procfs.Usage:

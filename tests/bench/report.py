@@ -24,7 +24,7 @@ def text(title: str, outcome: Outcome) -> str:
 def summary(outcomes: Mapping[str, Outcome]) -> str:
     """Every figure that has a goal, in one table."""
     lines = [
-        [name, *figure_line(figure)]
+        [f"{name}: {figure.name}", *figure_line(figure)[1:]]
         for name, outcome in outcomes.items()
         for figure in outcome.figures
         if figure.goal is not None
@@ -40,9 +40,10 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def figure_line(figure: Figure) -> list[str]:
-    """A figure's name, value, goal and whether it is reached."""
+    """A figure's name, value, spread, goal and whether it is reached."""
+    spread = "" if figure.spread is None else f"({number(figure.spread[0])} to {number(figure.spread[1])})"
     goal = "" if figure.goal is None else f"goal {figure.goal}"
-    return [figure.name, f"{number(figure.value)} {figure.unit}", goal, _MARKS[figure.met]]
+    return [figure.name, f"{number(figure.value)} {figure.unit}", spread, goal, _MARKS[figure.met]]
 
 
 def number(value: float | None) -> str:

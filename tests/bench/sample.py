@@ -32,12 +32,12 @@ def middle(samples: Sequence[Sample], metric: str) -> float:
     return median(_values(samples, metric))
 
 
-def paired_ratio(ours: Sequence[Sample], theirs: Sequence[Sample], metric: str) -> float:
-    """The median over the rounds of ours divided by theirs.
+def paired_ratios(ours: Sequence[Sample], theirs: Sequence[Sample], metric: str) -> list[float]:
+    """Ours divided by theirs, for each round, in ascending order.
 
     Both were measured within the same round, moments apart, so whatever slows the machine for a while cancels out.
     """
-    return median(a / b for a, b in zip(_values(ours, metric), _values(theirs, metric), strict=True))
+    return sorted(a / b for a, b in zip(_values(ours, metric), _values(theirs, metric), strict=True))
 
 
 def _values(samples: Sequence[Sample], metric: str) -> list[float]:

@@ -31,7 +31,7 @@ class Streamed:
         return self.rss_most - self.rss_before
 
 
-async def download(port: int, size: int, rss: Callable[[], int]) -> Streamed:
+async def download(port: int, size: int, rss: Callable[[], int], stall: float = STALL_SECONDS) -> Streamed:
     """Fetch `size` bytes, and stop reading for a while after the first quarter."""
 
     async def transfer(session: ClientSession) -> int:
@@ -40,15 +40,15 @@ async def download(port: int, size: int, rss: Callable[[], int]) -> Streamed:
             response.raise_for_status()
             async for chunk in response.content.iter_any():
                 if received < size // 4 <= received + len(chunk):
-                    await asyncio.sleep(STALL_SECONDS)
+                    await asyncio.sleep(stall)
                 received += len(chunk)
         return received
 
-    return await _measured(transfer, size, rss)
+    return await _measured(transfer, size, rss, stall)
 
 
-async def upload(port: int, size: int, rss: Callable[[], int]) -> Streamed:
-    """Send `size` bytes; the origin does the stalling and tells how many arrived."""
+async def upload(port: int, size: int, rss: Callable[[], int], stall: float = STALL_SECONDS) -> Streamed:
+    """Send `size` bytes; the origin does the stalling (`stall` seconds) and tells how many arrived."""
 
     async def body() -> AsyncIterator[bytes]:
         for _ in range(size // len(CHUNK)):
@@ -60,10 +60,12 @@ async def upload(port: int, size: int, rss: Callable[[], int]) -> Streamed:
             response.raise_for_status()
             return int((await response.json())["received"])
 
-    return await _measured(transfer, size, rss)
+    return await _measured(transfer, size, rss, stall)
 
 
-async def _measured(transfer: Callable[[ClientSession], Awaitable[int]], size: int, rss: Callable[[], int]) -> Streamed:
+async def _measured(
+    transfer: Callable[[ClientSession], Awaitable[int]], size: int, rss: Callable[[], int], stall: float
+) -> Streamed:
     before = rss()
     seen = [before]
     watch = asyncio.create_task(_watch(rss, seen))
@@ -80,7 +82,7 @@ async def _measured(transfer: Callable[[ClientSession], Awaitable[int]], size: i
     if moved != size:
         raise InvalidRunError(f"{moved} of {size} bytes went through")
     seen.append(rss())
-    return Streamed(size / (seconds - STALL_SECONDS), before, max(seen))
+    return Streamed(size / (seconds - stall), before, max(seen))
 
 
 async def _watch(rss: Callable[[], int], seen: list[int]) -> None:

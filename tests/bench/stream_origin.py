@@ -17,6 +17,7 @@ DOWN = "/bench/down"
 UP = "/bench/up"
 CHUNK = b"\x00" * (1 << 18)
 STALL_SECONDS = 0.5
+_STALL = web.AppKey("stall", float)
 
 
 async def small(request: web.Request) -> web.Response:
@@ -39,14 +40,15 @@ async def up(request: web.Request) -> web.Response:
     received, quarter = 0, (request.content_length or 0) // 4
     async for chunk in request.content.iter_any():
         if received < quarter <= received + len(chunk):
-            await asyncio.sleep(STALL_SECONDS)
+            await asyncio.sleep(request.app[_STALL])
         received += len(chunk)
     return web.json_response({"received": received})
 
 
-def application() -> web.Application:
+def application(stall_seconds: float = STALL_SECONDS) -> web.Application:
     """The origin with its three paths."""
     app = web.Application()
+    app[_STALL] = stall_seconds
     app.add_routes([web.get(SMALL, small), web.get(DOWN + "/{size}", down), web.post(UP, up)])
     return app
 
