@@ -34,7 +34,8 @@ def main(argv: Sequence[str]) -> int:
     except UnfitMachineError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     outcomes = measure(options, cores)
     return 1 if any(outcome.invalid for outcome in outcomes.values()) else 0
 

@@ -88,8 +88,9 @@ def finish(process: subprocess.Popen[str], seconds: int) -> Count:
     """Wait for a run that was begun; InvalidRunError where it does not end."""
     try:
         output, _ = process.communicate(timeout=seconds + _GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise InvalidRunError(f"wrk did not end within {seconds + _GRACE_SECONDS} s") from None
+    except subprocess.TimeoutExpired as error:
+        raise InvalidRunError(f"wrk did not end within {seconds + _GRACE_SECONDS} s") from error
+    finally:
+        process.kill()  # no effect on one that has ended; also when a signal ends the benchmark
+        process.wait()
     return parse(output)
