@@ -1,0 +1,47 @@
+"""Whether a configuration can be served as it is written: every fault at once, each with its field path.
+
+Pure and linear in the size of the configuration. One file for each kind of resource; what single values may be is the
+table in `rules.py`. Never raises, whatever the message holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from shared.check import auth, fields, routes, settings, upstreams
+from shared.faults import Fault
+from shared.field_path import owner
+from shared.pb.resources_pb2 import Config
+
+
+def check(config: Config) -> list[Fault]:
+    """All faults of a whole configuration, in the order of the document's parts; empty: it can be served.
+
+    Paths are those of the canonical document: "proxy.port", "routes[2].rateLimit.max".
+    """
+    known = {upstream.name for upstream in config.upstreams if upstream.name}
+    found = [
+        *fields.faults(config),
+        *settings.faults(config),
+        *upstreams.faults(config, known),
+        *routes.faults(config, known),
+        *auth.consumers(config),
+    ]
+    return [owned(fault, config) for fault in found]
+
+
+def owned(fault: Fault, config: Config) -> Fault:
+    """The fault with the kind and the name of the resource that its path lies in."""
+    kind, index = owner(fault.path)
+    if index < 0:
+        return replace(fault, kind=kind, name="default")
+    by_kind: dict[str, Sequence[Any]] = {
+        "route": config.routes,
+        "upstream": config.upstreams,
+        "consumer": config.consumers,
+        "credential": config.credentials,
+    }
+    resources = by_kind[kind]
+    return replace(fault, kind=kind, name=resources[index].name if index < len(resources) else "")

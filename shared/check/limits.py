@@ -1,0 +1,39 @@
+"""Rate limits, wherever they stand: on routes and consumers, global, per path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared.check import paths
+from shared.check.required import required, unique
+from shared.faults import Fault
+from shared.field_path import item
+from shared.pb.resources_pb2 import RateLimit, RateLimits, RouteRateLimit
+
+
+def limit(limit: RateLimit | RouteRateLimit, at: str) -> Iterator[Fault]:
+    """A limit says how many requests in how much time; one that is switched off may say nothing."""
+    if isinstance(limit, RateLimit) and limit.HasField("enabled") and not limit.enabled:
+        return
+    yield from required(f"{at}.max", limit.max, "the number of requests in the window, at least 1")
+    yield from required(f"{at}.windowMs", limit.window_ms, "the length of the window, such as 60000 or 60s")
+
+
+def settings(limits: RateLimits) -> Iterator[Fault]:
+    """The section `rateLimit` of the settings."""
+    if limits.HasField("global"):
+        yield from limit(getattr(limits, "global"), "rateLimit.global")
+    for index, rule in enumerate(limits.per_route):
+        at = item("rateLimit.perRoute", index)
+        yield from required(f"{at}.path", rule.path, 'a path such as "/api/*"')
+        if rule.path and (problem := paths.fault(rule.path)):
+            yield Fault(f"{at}.path", problem)
+        yield from limit(rule, at)
+    shapes = ((f"{item('rateLimit.perRoute', i)}.path", _shape(rule.path)) for i, rule in enumerate(limits.per_route))
+    yield from unique(shapes, "a path")
+    if limits.backend == "redis":
+        yield from required("rateLimit.redis.url", limits.redis.url, "backend redis needs redis://host:6379")
+
+
+def _shape(path: str) -> str:
+    return path if paths.fault(path) else paths.shape(path).text

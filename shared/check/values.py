@@ -1,0 +1,222 @@
+"""Rules for single values: each takes a value and returns what is wrong with it, or None. Pure, and tables of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from shared.route_names import MAX_LENGTH
+from shared.suggestion import suggestion
+
+Rule = Callable[[Any], str | None]
+
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 5.6.2
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?|")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+# What frames a message or belongs to one connection (RFC 9110 7.6.1, RFC 9112 6): never an operator's to edit.
+CONNECTION_FIELDS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+def between(low: float, high: float, unit: str = "") -> Rule:
+    """A number from `low` to `high`, both included."""
+
+    def rule(value: float) -> str | None:
+        return None if low <= value <= high else f"{value:g} is out of range: from {low:g} to {high:g}{unit}"
+
+    return rule
+
+
+def at_least(low: float, unit: str = "") -> Rule:
+    """A number with a lower bound."""
+
+    def rule(value: float) -> str | None:
+        return None if value >= low else f"{value:g} is too small: at least {low:g}{unit}"
+
+    return rule
+
+
+def one_of(*words: str, forms: dict[str, str] | None = None) -> Rule:
+    """One of some words, or a form such as header:NAME (prefix -> what follows it)."""
+
+    def rule(value: str) -> str | None:
+        prefix, colon, rest = value.partition(":")
+        if value in words or (colon and forms and prefix in forms and TOKEN.fullmatch(rest)):
+            return None
+        known = [*words, *(f"{prefix}:{what}" for prefix, what in (forms or {}).items())]
+        return f"{value!r} is not known here{suggestion(value, known)}"
+
+    return rule
+
+
+def name(value: str) -> str | None:
+    """The name of a resource."""
+    if len(value) > MAX_LENGTH:
+        return f"a name has at most {MAX_LENGTH} characters, this one has {len(value)}"
+    if not value.isprintable() or value != value.strip():
+        return f"{value!r} is no name: use printable characters, without spaces at the ends"
+    return None
+
+
+def token(value: str) -> str | None:
+    """The name of a header field."""
+    return None if TOKEN.fullmatch(value) else f"{value!r} is no header name: letters, digits and hyphens, no spaces"
+
+
+def editable_header(value: str) -> str | None:
+    """The name of a header field that a rule may touch."""
+    if value.lower() in CONNECTION_FIELDS:
+        hint = "use rewrite.host" if value.lower() == "host" else "the gateway sets it itself"
+        return f"{value} cannot be edited: {hint}"
+    return token(value)
+
+
+def field_value(value: str) -> str | None:
+    """The value of a header field."""
+    if _FIELD_VALUE.fullmatch(value):
+        return None
+    return "not a header value: visible ASCII characters and inner spaces only, no line breaks"
+
+
+def method(value: str) -> str | None:
+    """A request method that is proxied."""
+    if value.upper() in ("CONNECT", "TRACE"):
+        return f"{value} is never proxied (it answers 405); remove it"
+    return None if TOKEN.fullmatch(value) else f"{value!r} is no method; write one such as GET"
+
+
+def host(value: str) -> str | None:
+    """A host name or an IP address (IPv6 in brackets), without a port."""
+    if value.startswith("[") and value.endswith("]"):
+        return None if _address(value[1:-1]) else f"{value!r} is no IPv6 address"
+    if "//" in value or "/" in value:
+        return f"{value!r} is no host: write the name alone, without scheme and path"
+    if ":" in value:
+        return f"{value!r} is no host: write it without a port, and IPv6 addresses in brackets"
+    labels = value.split(".")
+    if len(value) <= 253 and all(map(_LABEL.fullmatch, labels)):
+        # RFC 3696 2: no top-level name is all digits, so this was meant to be an address.
+        return None if not labels[-1].isdecimal() or _address(value) else f"{value!r} is no IPv4 address"
+    return f"{value!r} is no host name: labels of letters, digits and hyphens, separated by dots"
+
+
+def host_pattern(value: str) -> str | None:
+    """A host, or "*.example.com" for everything below it."""
+    if value == "*":
+        return 'leave the list out to take every host; a wildcard is written "*.example.com"'
+    plain = value.removeprefix("*.")
+    if "*" in plain:
+        return f'{value!r}: a wildcard stands only at the left, for whole labels, as in "*.example.com"'
+    if plain != value and (plain.startswith("[") or _address(plain)):
+        return f"{value!r}: nothing lies below an IP address; use one or list addresses"
+    return host(plain)
+
+
+def listen_host(value: str) -> str | None:
+    """An address or name to listen on; IPv6 without brackets, as sockets take it."""
+    return None if _address(value) else host(value)
+
+
+def network(value: str) -> str | None:
+    """An IP address or a CIDR block."""
+    try:
+        ip_network(value)
+    except ValueError:
+        try:
+            wider = ip_network(value, strict=False)
+        except ValueError:
+            return f"{value!r} is neither an IP address nor a block such as 10.0.0.0/8"
+        return f"{value!r} has bits set beyond its prefix; write {wider}"
+    return None
+
+
+def split_url(value: str) -> tuple[SplitResult, int] | str:
+    """The parts and the port of an endpoint's URL, or what is wrong with it."""
+    wanted = "write http://host:port or https://host:port"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        return f"{value!r} is no URL ({error}); {wanted}"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return f"{value!r} is no http or https URL; {wanted}"
+    if "@" in parts.netloc or "?" in value or "#" in value:
+        return f"{value!r}: an endpoint has no user, query or fragment; {wanted}, with a base path at most"
+    bare = parts.netloc.rpartition(":")[0] if port is not None else parts.netloc.removesuffix(":")
+    if (fault := host(bare)) or port == 0:
+        return f"{value!r}: {fault or 'port 0 reaches nothing'}"
+    return parts, port or (80 if parts.scheme == "http" else 443)
+
+
+def endpoint_url(value: str) -> str | None:
+    """scheme://host[:port][/base]."""
+    split = split_url(value)
+    if isinstance(split, str):
+        return split
+    base = split[0].path.rstrip("/")
+    if re.fullmatch(r"(?:/(?!\.\.?(?:/|\Z))(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-F]{2})+)*", base) is None:
+        return f"{value!r}: the base path must be plain: no empty or dot segments, other characters percent-encoded"
+    return None
+
+
+def web_url(value: str) -> str | None:
+    """An http or https URL of any form."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        return f"{value!r} is no URL: {error}"
+    good = parts.scheme in ("http", "https") and parts.hostname and value.isprintable() and " " not in value
+    return None if good else f"{value!r} is no http or https URL"
+
+
+def redis_url(value: str) -> str | None:
+    """redis://, rediss:// or unix://."""
+    if re.fullmatch(r"(?:rediss?|unix)://[^\s]+", value):
+        return None
+    return f"{value!r} is no Redis URL; write redis://host:6379"
+
+
+def sha256_hex(value: str) -> str | None:
+    """The hash of an API key; a plain key is not repeated in the message."""
+    if _SHA256.fullmatch(value):
+        return None
+    return (
+        "expected the sha256 of the key, 64 hex digits; keys themselves are never stored. "
+        'Make it with: printf %s "$KEY" | sha256sum'
+    )
+
+
+def timestamp(value: str) -> str | None:
+    """ISO 8601 with a time zone."""
+    try:
+        when = datetime.fromisoformat(value)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        return f"{value!r} is no time; write it as 2030-01-31T00:00:00Z, with its time zone"
+    return None
+
+
+def _address(value: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(value)
+    except ValueError:
+        return None
