@@ -1,0 +1,87 @@
+"""Ends boot loops: a configuration that twice ended the process soon after it was applied is not applied again.
+
+Before a table is tried its digest is written down; it is crossed out once it has served for a while, and when the
+process ends because it was asked to. A digest found standing at boot is one whose process died. Tables are told by
+digest, so that one is known again whether it comes from disk or over the stream; deaths count for one version of the
+program only, because an upgrade may have cured them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from dataplane import log
+
+DEATHS = 2
+"""After so many a table is refused."""
+FILE = "boot.json"
+
+
+class BootGuard:
+    """The deaths on record in one directory, which belongs to one process."""
+
+    def __init__(self, directory: Path, version: str) -> None:
+        self._path = directory / FILE
+        self._version = version
+        self._deaths, on_trial = _read(self._path, version)
+        if on_trial:
+            self._deaths[on_trial] = self._deaths.get(on_trial, 0) + 1
+        self._trial = self._before = ""
+        self._write()
+
+    def __repr__(self) -> str:
+        return f"<BootGuard trial={self._trial!r} deaths={self._deaths}>"
+
+    def deaths(self, digest: bytes) -> int:
+        """How often the process died soon after this table was applied."""
+        return self._deaths.get(digest.hex(), 0)
+
+    def refuses(self, digest: bytes) -> bool:
+        """Whether this table has ended the process often enough."""
+        return self.deaths(digest) >= DEATHS
+
+    def trying(self, digest: bytes) -> None:
+        """This table is applied now."""
+        self._before, self._trial = self._trial, digest.hex()
+        self._write()
+
+    def refused(self) -> None:
+        """The table tried last is not served: the one before it is on trial again, if it was."""
+        self._trial = self._before
+        self._write()
+
+    def survived(self, digest: bytes, *, newest: bool) -> None:
+        """This table has served for a while. As the `newest` there is, it makes those before it history."""
+        if newest:
+            self._deaths.clear()
+        self._deaths.pop(digest.hex(), None)
+        self._trial = ""
+        self._write()
+
+    def stopped(self) -> None:
+        """The process ends because it was asked to: nothing died of the table on trial."""
+        self._trial = ""
+        self._write()
+
+    def _write(self) -> None:
+        # Not fsynced: it must outlive the process, not the machine, and it is written at every change of configuration.
+        fresh = self._path.with_suffix(".tmp")
+        try:
+            fresh.write_text(json.dumps({"version": self._version, "trial": self._trial, "deaths": self._deaths}))
+            fresh.replace(self._path)
+        except OSError as error:
+            log.warn("boot_guard.unwritable", file=str(self._path), reason=error.strerror)
+
+
+def _read(path: Path, version: str) -> tuple[dict[str, int], str]:
+    """(deaths by digest, the digest that was on trial); nothing where the file is absent, torn or another version's."""
+    with suppress(OSError, ValueError):
+        content = json.loads(path.read_text())
+        if isinstance(content, Mapping) and content.get("version") == version:
+            deaths, trial = content.get("deaths"), content.get("trial")
+            if isinstance(deaths, Mapping) and isinstance(trial, str):
+                return {str(digest): count for digest, count in deaths.items() if isinstance(count, int)}, trial
+    return {}, ""

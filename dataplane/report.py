@@ -1,0 +1,150 @@
+"""Sends measurements to the control plane: aggregated per interval, spooled until they are acknowledged.
+
+Requests never wait for it. A stream that ends is dialled again, and begins with what was not acknowledged on the last;
+the control plane tells by sequence number what it has counted already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from grpc import aio
+
+from dataplane import log
+from dataplane.dial import Redial, addresses, describe, dial, metadata
+from dataplane.settings import Settings
+from dataplane.spool import Spool
+from shared.pb.telemetry_pb2 import ReportAck, ReportBatch, RouteCounts
+from shared.pb.telemetry_pb2_grpc import TelemetryStub
+
+ANSWER_SECONDS = 15.0
+"""A batch that is not acknowledged for so long: the stream is dead, whatever the transport believes."""
+FLUSH_SECONDS = 2.0
+"""What a stopping process spends at most on telling its last counts."""
+
+Call = aio.StreamStreamCall[ReportBatch, ReportAck]
+
+
+class UnansweredError(Exception):
+    """The control plane takes batches and does not acknowledge them."""
+
+
+class Reporter:
+    """The measurements of one process, on their way out. `drain` gives the counts since it was last called."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        drain: Callable[[], Sequence[RouteCounts]],
+        instance_epoch: str,
+        *,
+        spool: Spool | None = None,
+        now: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self.spool = spool or Spool(settings.node_id, instance_epoch)
+        self._settings = settings
+        self._drain = drain
+        self._now = now
+        self._sleep = sleep
+        self._redial = Redial(jitter)
+        self._answer_seconds = answer_seconds
+        self._since = now()
+        self._wake = asyncio.Event()
+        self._acked = asyncio.Event()
+        self._error = ""
+
+    @property
+    def records_lost(self) -> int:
+        """Requests whose measurements were dropped."""
+        return self.spool.records_lost
+
+    async def run(self) -> None:
+        """Collect and deliver until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._collect_each_interval())
+            tasks.create_task(self._deliver())
+
+    async def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
+        """Tell what is left; whether all of it was acknowledged within that time. `run` must still be running."""
+        self.collect()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(self.spool):
+                    self._acked.clear()
+                    await self._acked.wait()
+        return not len(self.spool)
+
+    def collect(self) -> None:
+        """Put what was counted since the last time into the spool."""
+        now = self._now()
+        self.spool.put(self._drain(), self._since, now)
+        self._since = now
+        self._wake.set()
+
+    async def _collect_each_interval(self) -> None:
+        while True:
+            await self._sleep(self._settings.report_interval)
+            self.collect()
+
+    # ---- delivery
+
+    async def _deliver(self) -> None:
+        for address in addresses(self._settings):
+            reason = await self._converse(address)
+            if reason != self._error:  # not once for every attempt of a long night
+                self._error = reason
+                log.warn("report.disconnected", address=address, reason=reason, waiting=len(self.spool))
+            await self._sleep(self._redial.delay())
+
+    async def _converse(self, address: str) -> str:
+        """One stream, from the dial to its end; why it ended."""
+        reason = "the stream ended"
+        try:
+            async with dial(address, self._settings) as channel:
+                call = TelemetryStub(channel).Report(metadata=metadata(self._settings))
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._send(call))
+                    tasks.create_task(self._take_acknowledgements(call))
+                    tasks.create_task(self._watch())
+        except* (aio.AioRpcError, UnansweredError, OSError) as group:
+            error = group.exceptions[0]
+            reason = describe(error) if isinstance(error, aio.AioRpcError) else str(error)
+        return reason
+
+    async def _send(self, call: Call) -> None:
+        """All that is in the spool, and whatever comes."""
+        # A call that ended under a write is for the other task to tell: it knows why.
+        with suppress(asyncio.InvalidStateError):
+            for batch in self.spool.unacknowledged():
+                await call.write(batch)
+            while True:
+                self._wake.clear()
+                while (fresh := self.spool.next()) is not None:
+                    await call.write(fresh)
+                await self._wake.wait()
+
+    async def _take_acknowledgements(self, call: Call) -> None:
+        while True:
+            ack = await call.read()
+            if not isinstance(ack, ReportAck):  # aio.EOF
+                raise UnansweredError("the control plane closed the stream")
+            self._redial.succeeded()
+            self._error = ""
+            self.spool.acknowledged(ack.seq)
+            self._acked.set()
+            self._wake.set()  # there is room in the window
+
+    async def _watch(self) -> None:
+        """End a stream that takes batches and does not acknowledge them."""
+        while True:
+            oldest = self.spool.oldest_sent
+            await self._sleep(self._answer_seconds)
+            if oldest is not None and oldest == self.spool.oldest_sent:
+                raise UnansweredError(f"batch {oldest} was not acknowledged within {self._answer_seconds:g} s")
