@@ -1,4 +1,4 @@
-"""The control plane, the system of record: validates, stores and streams configuration, takes back what nodes report."""
+"""The control plane, the system of record: validates and streams configuration, and takes back what nodes report."""
 
 import os
 

@@ -7,6 +7,8 @@ from shared.faults import Fault
 
 def line_of(file: str, fault: Fault) -> str:
     """One line that editors and CI systems can follow to its place; parts that are not known are left out."""
+    if fault.code == "unreadable":
+        return fault.message  # it names the file
     where = f"{file}:{fault.line}" if fault.line else file
     return ": ".join(part for part in (where, fault.path, fault.message) if part)
 

@@ -18,7 +18,7 @@ from shared import API_VERSION
 CORRELATION = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's word for it
+class Problem(Exception):
     """An answer that is an error. `details` are {path, message} of each thing that is wrong."""
 
     def __init__(
@@ -55,6 +55,7 @@ def answering(revision: Callable[[], int]) -> Middleware:
         response.headers["X-API-Version"] = API_VERSION
         response.headers["X-Config-Version"] = str(revision())
         response.headers["X-Correlation-ID"] = correlation
+        response.headers["Server"] = "FlexGate"
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response

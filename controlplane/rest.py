@@ -22,6 +22,7 @@ from controlplane.problem import Problem, answering, json_response
 from controlplane.redact import redacted
 from controlplane.store import Committed
 from shared import API_VERSION, __version__
+from shared.document import export
 from shared.pb.resources_pb2 import Config
 
 DOCUMENT_BYTES = 32 * 1024 * 1024
@@ -159,7 +160,7 @@ class Rest:
         """The running configuration and its revision; secrets are redacted."""
         _refuse_parameters(request)
         committed = self._committed()
-        document = await asyncio.to_thread(lambda: MessageToDict(redacted(committed.config)))
+        document = await asyncio.to_thread(lambda: export(redacted(committed.config)))
         identity = {
             "revision": committed.revision,
             "storeEpoch": committed.epoch,
@@ -171,7 +172,7 @@ class Rest:
         """The document alone."""
         _refuse_parameters(request)
         committed = self._committed()
-        return json_response(await asyncio.to_thread(lambda: MessageToDict(redacted(committed.config))))
+        return json_response(await asyncio.to_thread(lambda: export(redacted(committed.config))))
 
     async def validate(self, request: web.Request) -> web.Response:
         """All that is wrong with the YAML document in the body; nothing is changed."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from shared.document import Document, read
-
 from controlplane.publisher import Publisher
 from controlplane.snapshot import MESSAGE_BYTES, oversize
 from controlplane.store import Committed, Store
+from shared.document import Document, read
 from shared.faults import ConfigError, Fault
 from shared.table import Table, table_of
 

@@ -28,7 +28,7 @@ Context = aio.ServicerContext[NodeMessage, bytes]
 DRAIN = ControlMessage(drain=Drain(reason="this control plane is shutting down")).SerializeToString()
 
 
-class Over(Exception):  # noqa: N818 - an end, which need not be an error
+class Over(Exception):
     """The stream is to end, with this status and reason."""
 
     def __init__(self, code: grpc.StatusCode, reason: str) -> None:

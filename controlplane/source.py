@@ -12,13 +12,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.document import read_file
-from shared.watch import changes
-
 from controlplane import log
 from controlplane.fault_text import fields_of
 from controlplane.service import Service
+from shared.document import read_file
 from shared.faults import ConfigError, Fault
+from shared.watch import changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,25 @@ class FileSource:
         self._path = path
         self._service = service
         self._watch = watch
+        self._edits: AsyncIterator[None] | None = None
         self._now = now
         self.status = SourceStatus(str(path))
 
     async def load(self) -> None:
         """Read and commit the file; ConfigError, and nothing committed, where it has faults."""
+        self._edits = self._watch(self._path)  # before it is read, so that no edit falls in between
+        await self._apply()
+
+    async def run(self) -> None:
+        """Follow the file, once it was loaded, until cancelled."""
+        assert self._edits is not None, "load comes first"
+        async for _ in self._edits:
+            try:
+                await self._apply()
+            except ConfigError as error:
+                self._reject(error.faults)
+
+    async def _apply(self) -> None:
         document = await asyncio.to_thread(read_file, self._path)
         committed = await self._service.replace(document)
         self.status = SourceStatus(str(self._path), (), tuple(document.warnings), self._now())
@@ -57,14 +70,6 @@ class FileSource:
             log.warn("config.warning", file=str(self._path), **fields_of(warning))
         resources = len(committed.table)
         log.info("config.committed", file=str(self._path), revision=committed.revision, resources=resources)
-
-    async def run(self) -> None:
-        """Follow the file until cancelled."""
-        async for _ in self._watch(self._path):
-            try:
-                await self.load()
-            except ConfigError as error:
-                self._reject(error.faults)
 
     def _reject(self, faults: list[Fault]) -> None:
         self.status = SourceStatus(str(self._path), tuple(faults), (), self._now())

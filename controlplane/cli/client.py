@@ -1,0 +1,63 @@
+"""Asks a control plane over REST; what goes wrong is one line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+Url = Annotated[str, typer.Option("--url", envvar="FLEXGATE_URL", help="The control plane's REST address.")]
+Token = Annotated[str, typer.Option("--token", envvar="FLEXGATE_ADMIN_TOKEN", help="The admin token.")]
+DEFAULT_URL = "http://127.0.0.1:8080"
+TIMEOUT = 10.0  # seconds
+
+UNREACHABLE = 2
+REFUSED = 1
+
+
+class Output(StrEnum):
+    """How a command shows what it found."""
+
+    table = "table"
+    json = "json"
+
+
+Format = Annotated[Output, typer.Option("--output", "-o", help="A table to read, or JSON as the API gives it.")]
+
+
+def get(url: str, path: str, token: str) -> dict[str, Any]:
+    """The JSON object at a path. Exit code 2 where no control plane answers, 1 where it refuses."""
+    headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        request = urllib.request.Request(url.rstrip("/") + path, headers=headers)
+        with _OPENER.open(request, timeout=TIMEOUT) as answer:
+            body = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            _fail(f"{url} answered {error.code}: {_message(error.read())}", REFUSED)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        _fail(f"no control plane answers at {url}: {getattr(reason, 'strerror', None) or reason}", UNREACHABLE)
+    if not isinstance(body, dict):
+        _fail(f"{url}{path} is not the API of a control plane", UNREACHABLE)
+    return body
+
+
+# Without the environment's proxies: a control plane is a neighbour.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode(errors="replace").strip()
+
+
+def _fail(line: str, code: int) -> Any:
+    typer.echo(line, err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,31 @@
+"""`flexgate init`: writes a configuration to start from."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def starter() -> str:
+    """The commented configuration that new users begin with; it works with the demo upstream."""
+    return files("controlplane").joinpath("starter.yml").read_text()
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("proxy.yml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a commented configuration to start from."""
+    try:
+        with file.open("w" if force else "x") as target:
+            target.write(starter())
+    except FileExistsError:
+        typer.echo(f"{file} is already there; --force overwrites it", err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        typer.echo(f"cannot write {file}: {error.strerror}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"wrote {file}\nnext: flexgate validate {file}\n      flexgate start --config {file}")

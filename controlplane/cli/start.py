@@ -1,0 +1,140 @@
+"""`flexgate start`: a control plane, a data plane and, for a first look, a demo upstream, as one foreground program."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controlplane.cli.children import ChildError, Children, Program
+from controlplane.cli.init import starter
+from controlplane.fault_text import line_of
+from shared.document import read_file
+from shared.faults import ConfigError
+
+HOST = "127.0.0.1"
+STARTER_UPSTREAM = f"{HOST}:9000"
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens, on 127.0.0.1."""
+
+    traffic: int
+    admin: int
+    rest: int
+    grpc: int
+    demo: int
+
+
+def start(
+    config: Annotated[Path | None, typer.Option(help="The YAML configuration; without it, ./proxy.yml.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="With a demo upstream, and a configuration for it.")] = False,
+    run_dir: Annotated[Path, typer.Option(help="Where state, caches and logs go.")] = Path(".run"),
+    port: Port = 3000,
+    admin_port: Port = 3001,
+    rest_port: Port = 8080,
+    grpc_port: Port = 50051,
+    demo_port: Port = 9000,
+) -> None:
+    """Run a control plane and a data plane on this machine until Ctrl-C."""
+    ports = Ports(port, admin_port, rest_port, grpc_port, demo_port)
+    try:
+        file = _configuration(config, demo, run_dir, ports)
+        _check_ports(ports, demo)
+        asyncio.run(_run(programs(file, ports, run_dir, demo), file, ports, run_dir, demo))
+    except ConfigError as error:
+        _fail("\n".join(line_of(str(file_of(config, demo, run_dir)), fault) for fault in error.faults))
+    except (ChildError, StartRefused) as error:
+        _fail(str(error))
+
+
+class StartRefused(Exception):
+    """Nothing was started; the text is one line."""
+
+
+def file_of(config: Path | None, demo: bool, run_dir: Path) -> Path:
+    """The configuration that is meant."""
+    return config or (run_dir / "demo.yml" if demo else Path("proxy.yml"))
+
+
+def _configuration(config: Path | None, demo: bool, run_dir: Path, ports: Ports) -> Path:
+    """The configuration file, checked; the demo's is written at the first start, and then it is the user's."""
+    file = file_of(config, demo, run_dir)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if config is None and demo and not file.exists():
+            file.write_text(starter().replace(STARTER_UPSTREAM, f"{HOST}:{ports.demo}"))
+    except OSError as error:
+        raise StartRefused(f"cannot write {error.filename or run_dir}: {error.strerror}") from error
+    if config is None and not demo and not file.exists():
+        raise StartRefused("there is no proxy.yml here: give --config FILE or --demo, or write one with flexgate init")
+    for warning in read_file(file).warnings:
+        typer.echo(f"warning: {line_of(str(file), warning)}", err=True)
+    return file
+
+
+def _check_ports(ports: Ports, demo: bool) -> None:
+    """Refuse before anything runs where a port is taken."""
+    wanted = {
+        "--port": ports.traffic,
+        "--admin-port": ports.admin,
+        "--rest-port": ports.rest,
+        "--grpc-port": ports.grpc,
+    } | ({"--demo-port": ports.demo} if demo else {})
+    for flag, port in wanted.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+                probe.listen()
+            except OSError as error:
+                reason = f"port {port} of {HOST} cannot be used ({error.strerror.lower()})"
+                raise StartRefused(f"{reason}: free it, or give another with {flag}") from error
+
+
+def programs(file: Path, ports: Ports, run_dir: Path, demo: bool) -> list[Program]:
+    """What to run, in the order of the start."""
+    python = sys.executable
+    control = (
+        *(python, "-m", "controlplane", "--config", str(file), "--state-dir", str(run_dir / "control-plane")),
+        *("--host", HOST, "--port", str(ports.rest), "--grpc-port", str(ports.grpc)),
+    )
+    data = (
+        *(python, "-m", "dataplane", "--control-plane", f"{HOST}:{ports.grpc}", "--cache-dir", str(run_dir / "cache")),
+        *("--host", HOST, "--port", str(ports.traffic), "--admin-port", str(ports.admin)),
+    )
+    upstream = (python, "-m", "controlplane.demo", "--port", str(ports.demo))
+    started = [
+        Program("control plane", control, f"http://{HOST}:{ports.rest}/health/ready", run_dir / "control-plane.log"),
+        Program("data plane", data, f"http://{HOST}:{ports.admin}/health/ready", run_dir / "data-plane.log"),
+    ]
+    if demo:
+        started.insert(0, Program("demo upstream", upstream, f"http://{HOST}:{ports.demo}/", run_dir / "demo.log"))
+    return started
+
+
+async def _run(started: list[Program], file: Path, ports: Ports, run_dir: Path, demo: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    typer.echo(f"starting {', '.join(program.name for program in started)} ...")
+    async with Children(started) as children:
+        if await children.until_ready(stop):
+            typer.echo(_welcome(file, ports, run_dir, demo))
+            await children.until_stopped(stop)
+        typer.echo("stopping ...")
+    typer.echo("stopped")
+
+
+def _fail(text: str) -> None:
+    typer.echo(text, err=True)
+    raise typer.Exit(1)
