@@ -14,6 +14,7 @@ import yaml
 from google.protobuf import json_format
 
 from shared.check import check, owned
+from shared.check.advice import advice
 from shared.faults import ConfigError, Fault
 from shared.field_path import enclosing
 from shared.normalise import Normalised, normalise
@@ -47,7 +48,7 @@ def read(text: str) -> Document:
     faults = _placed(written, source, config) + _placed(_translated(found, result), source, config)
     if faults:
         raise ConfigError(sorted(_once(faults), key=lambda fault: fault.line))
-    warnings = _translated(result.warnings + unenforced(config), result)
+    warnings = _translated(result.warnings + advice(config) + unenforced(config), result)
     return Document(config, sorted(_placed(warnings, source, config), key=lambda fault: fault.line))
 
 

@@ -60,6 +60,7 @@ def normalise(document: object) -> Normalised:
         elif key not in _ROOT_KEYS and key != "settings":
             walk.unknown("", key, _ROOT_KEYS)
     _placeholders(result)
+    _nothing_blocked(result)
     resolve(result.data, result.origins)
     return result
 
@@ -95,13 +96,26 @@ def _timeouts(document: dict[str, object], settings: dict[str, object], walk: Wa
     walk.put(proxy, timeout, document["timeouts"], "proxy.timeout", "timeouts")
 
 
+def _section(result: Normalised, *keys: str) -> dict[str, object]:
+    """A nested object of the settings in canonical form; {} where there is none."""
+    place: object = result.data.get("settings")
+    for key in keys:
+        place = place.get(key) if isinstance(place, dict) else None
+    return place if isinstance(place, dict) else {}
+
+
+def _nothing_blocked(result: Normalised) -> None:
+    """An empty list is no list in the model, and the default holds: say so rather than block against the word."""
+    if _section(result, "security").get("blockedIPs") == []:
+        message = "an empty list means the default (link-local and metadata addresses), not that nothing is blocked"
+        result.warnings.append(Fault("security.blockedIPs", message, "default"))
+
+
 def _placeholders(result: Normalised) -> None:
     """Take out the keys of `security.auth` that still read "<…>", as the documentation prints them: none can match."""
-    place: object = result.data.get("settings")
-    for key in ("security", "auth"):
-        place = place.get(key) if isinstance(place, dict) else None
-    keys = place.get("keys") if isinstance(place, dict) else None
-    if not isinstance(place, dict) or not isinstance(keys, list):
+    auth = _section(result, "security", "auth")
+    keys = auth.get("keys")
+    if not isinstance(keys, list):
         return
     kept: list[object] = []
     for index, entry in enumerate(keys):
@@ -114,4 +128,4 @@ def _placeholders(result: Normalised) -> None:
             if len(kept) != index:
                 result.origins[item("security.auth.keys", len(kept))] = where
             kept.append(entry)
-    place["keys"] = kept
+    auth["keys"] = kept

@@ -50,7 +50,9 @@ _LOCAL = Later(
     "shared rate limits", "limits are local, divided by the number of live nodes", _other_than("local", "exact")
 )
 _ALGORITHM = Later("shared rate limits", "a token bucket of the same rate is used", _other_than("token-bucket"))
-_CLAIM = Later("identity", "the limit counts by client address", lambda key: key.startswith("claim:"))
+_CLAIM = Later(
+    "identity", "the limit counts by credential, else by client address", lambda key: key.startswith("claim:")
+)
 _AUTH = Later("identity", "routes that need it answer 503", _other_than("apiKey"))
 
 LATER: dict[str, Later] = {
@@ -84,7 +86,7 @@ LATER: dict[str, Later] = {
     "Upstream.fallback": Later("resilience", "requests are not sent to the fallback"),
     "Upstream.dns": Later("upstream DNS", "names are resolved when a connection is opened", _some),
     "Upstream.http2": Later("HTTP/2", "HTTP/1.1 is spoken to the upstream"),
-    "Route.split": Later("traffic splitting", "the route answers 503"),
+    "Route.split": Later("traffic splitting", "all requests go to the first of them"),
     "Route.cors": _CORS,
     "Route.bodySchema": Later("request validation", "bodies are not validated", lambda schema: bool(schema.fields)),
     "Route.cache": Later("caching", "nothing is cached", _enabled),

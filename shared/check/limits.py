@@ -1,4 +1,4 @@
-"""Rate limits, wherever they stand: on routes and consumers, global, per path."""
+"""Limits of requests and of time, wherever they stand: on routes, upstreams and consumers, global, per path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared.check import paths
 from shared.check.required import required, unique
 from shared.faults import Fault
 from shared.field_path import item
-from shared.pb.resources_pb2 import RateLimit, RateLimits, RouteRateLimit
+from shared.pb.resources_pb2 import RateLimit, RateLimits, RouteRateLimit, Timeouts
 
 
 def limit(limit: RateLimit | RouteRateLimit, at: str) -> Iterator[Fault]:
@@ -37,3 +37,11 @@ def settings(limits: RateLimits) -> Iterator[Fault]:
 
 def _shape(path: str) -> str:
     return path if paths.fault(path) else paths.shape(path).text
+
+
+def phases(timeout: Timeouts, at: str, known: tuple[str, ...]) -> Iterator[Fault]:
+    """A phase is set where it can be kept: a client's head is read before its route is known, for one."""
+    for field, _ in timeout.ListFields():
+        if field.name not in known:
+            place = "proxy" if field.name == "header" else "upstream"
+            yield Fault(f"{at}.timeout.{field.name}", f"cannot be set here; set it in timeout of the {place}")

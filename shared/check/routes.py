@@ -34,6 +34,7 @@ def _route(
     if route.HasField("response_headers"):
         rules = route.response_headers
         yield from _header_rules(list(rules.set), list(rules.add), f"{at}.responseHeaders")
+    yield from limits.phases(route.timeout, at, ("request", "response"))
     if route.HasField("rate_limit"):
         yield from limits.limit(route.rate_limit, f"{at}.rateLimit")
     yield from auth.of_route(route, at, shared_auth, has_credentials)

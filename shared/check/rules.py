@@ -119,9 +119,10 @@ RULES: dict[str, Rule] = {
     "Proxy.maxConnectionsPerIp": _POSITIVE,
     "Proxy.trustedProxies": values.network,
     "Proxy.drainTimeout": _ANY_TIME,
-    **{f"Timeouts.{phase}": _SOME_TIME for phase in ("request", "connect", "dns", "header", "response", "idle")},
+    "Timeouts.request": _ANY_TIME,  # 0: no limit
+    **{f"Timeouts.{phase}": _SOME_TIME for phase in ("connect", "dns", "header", "response", "idle")},
     "ListenerTls.minVersion": one_of("1.2", "1.3"),
-    "Security.allowedHosts": values.host_pattern,
+    "Security.allowedHosts": values.reachable_host,
     "Security.blockedIPs": values.network,
     "IpFilter.allow": values.network,
     "IpFilter.deny": values.network,

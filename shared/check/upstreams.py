@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
+from shared.check import limits
 from shared.check.required import names, reference, required, unique
 from shared.check.values import network, split_url
 from shared.defaults import BLOCKED_IPS
@@ -48,6 +49,7 @@ def _endpoints(upstream: Upstream, at: str) -> Iterator[Fault]:
 
 
 def _policies(upstream: Upstream, at: str) -> Iterator[Fault]:
+    yield from limits.phases(upstream.timeout, at, ("request", "connect", "dns", "response", "idle"))
     yield from breaker(upstream, f"{at}.circuitBreaker")
     balancer, check, tls = upstream.load_balancer, upstream.health_check, upstream.tls
     if balancer.on and balancer.policy != "consistent-hash":
@@ -103,11 +105,11 @@ def _blocked(config: Config) -> Iterator[Fault]:
         for where, url in endpoints(upstream, item("upstreams", index)):
             split = split_url(url)
             try:
-                address = ip_address(split[0].hostname or "") if not isinstance(split, str) else None
+                address = ip_address("" if isinstance(split, str) else (split[0].hostname or ""))
             except ValueError:
-                continue
-            hit = [block for block in blocked if address is not None and address in block]
-            if hit:
+                continue  # a name
+            address = getattr(address, "ipv4_mapped", None) or address
+            if hit := [block for block in blocked if address in block]:
                 yield Fault(where, f"{address} lies in {hit[0]} of security.blockedIPs; connections there are refused")
 
 

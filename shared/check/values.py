@@ -134,6 +134,11 @@ def listen_host(value: str) -> str | None:
     return None if _address(value) else host(value)
 
 
+def reachable_host(value: str) -> str | None:
+    """What an endpoint may be called: an address (IPv6 without brackets), a name, or "*.example.com"."""
+    return None if _address(value) else host_pattern(value)
+
+
 def network(value: str) -> str | None:
     """An IP address or a CIDR block."""
     try:
