@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataplane.app import DataPlane
 from prometheus_client.parser import text_string_to_metric_families
 
+from dataplane.app import DataPlane
 from dataplane.settings import parse
 from tests.support.client import Response, ask, get
 from tests.support.deadline import eventually
+from tests.support.origin import Origin, Script, serving
 
 QUICK = {"drainTimeout": 500}
 """Proxy settings under every test: leaving a gateway never waits long for what a test left behind."""
@@ -81,10 +82,12 @@ class Gateway:
 @asynccontextmanager
 async def running_gateway(text: str, **settings: str | int) -> AsyncIterator[Gateway]:
     """A data plane that serves the YAML text; `settings` are its flags, with `_` for `-`."""
-    with tempfile.TemporaryDirectory(prefix="flexgate-test-") as directory:
-        config = Path(directory) / "proxy.yml"
+    with tempfile.TemporaryDirectory(prefix="flexgate-test-") as name:
+        directory = Path(name)
+        config = directory / "proxy.yml"
         config.write_text(text)
-        flags: dict[str, str | int] = {"config": str(config), "port": 0, "admin_port": 0, **settings}
+        flags: dict[str, str | int] = {"config": str(config), "cache_dir": str(directory / "cache")}
+        flags |= {"host": "127.0.0.1", "port": 0, "admin_port": 0, **settings}
         argv = [word for name, given in flags.items() for word in (f"--{name.replace('_', '-')}", str(given))]
         plane = DataPlane(parse(argv, {}))
         await plane.start()
@@ -92,6 +95,13 @@ async def running_gateway(text: str, **settings: str | int) -> AsyncIterator[Gat
             yield Gateway(plane, config)
         finally:
             await plane.stop()
+
+
+@asynccontextmanager
+async def proxied(script: Script, **options: Any) -> AsyncIterator[tuple[Origin, Gateway]]:
+    """An origin that follows the script, and a gateway before it; `options` are those of `document`."""
+    async with serving(script) as origin, running_gateway(document(origin.url, **options)) as gateway:
+        yield origin, gateway
 
 
 def document(

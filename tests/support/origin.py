@@ -21,11 +21,12 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @dataclass(slots=True)
 class Received:
-    """A request as it arrived; `content` grows complete when the script has read the body."""
+    """A request as it arrived; `complete` once the script has read its body to the end."""
 
     head: Head
     connection: int
     content: Content = field(default_factory=Content)
+    complete: bool = False
 
     @property
     def method(self) -> str:
@@ -75,6 +76,7 @@ class Peer:
     async def body(self, received: Received) -> None:
         """Read the request's body and trailers into it."""
         received.content = await read_content(self.reader, received.head)
+        received.complete = True
         self.origin.bell.ring()
 
     async def request(self) -> Received | None:

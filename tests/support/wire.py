@@ -19,11 +19,11 @@ _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
-class Malformed(Exception):  # noqa: N818 - says what the bytes are
+class Malformed(Exception):
     """Bytes that no strict HTTP/1.1 implementation sends."""
 
 
-class Truncated(Exception):  # noqa: N818 - says what the message is
+class Truncated(Exception):
     """The connection ended within a message; `got` is what came of its body."""
 
     def __init__(self, what: str, got: bytes = b"") -> None:
