@@ -30,6 +30,7 @@ class BootGuard:
         if on_trial:
             self._deaths[on_trial] = self._deaths.get(on_trial, 0) + 1
         self._trial = self._before = ""
+        self._stopped = False
         self._write()
 
     def __repr__(self) -> str:
@@ -45,11 +46,15 @@ class BootGuard:
 
     def trying(self, digest: bytes) -> None:
         """This table is applied now."""
+        if self._stopped:
+            return
         self._before, self._trial = self._trial, digest.hex()
         self._write()
 
     def refused(self) -> None:
         """The table tried last is not served: the one before it is on trial again, if it was."""
+        if self._stopped:
+            return
         self._trial = self._before
         self._write()
 
@@ -62,7 +67,8 @@ class BootGuard:
         self._write()
 
     def stopped(self) -> None:
-        """The process ends because it was asked to: nothing died of the table on trial."""
+        """The process ends because it was asked to: nothing died of the table on trial, and nothing will."""
+        self._stopped = True
         self._trial = ""
         self._write()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from dataplane import log
 from dataplane.config_source import Held, Status, Target
 from dataplane.serving import Serving
+from dataplane.settings import Settings
 from shared.document import read_file
 from shared.faults import ConfigError, Fault
 from shared.table import Table, table_of
@@ -25,13 +26,14 @@ class FileSource:
 
     def __init__(
         self,
-        path: Path,
+        settings: Settings,
         target: Target,
         *,
         changes: Callable[[Path], AsyncIterable[None]] = changes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = path
+        assert settings.config is not None
+        self._path = settings.config
         self._changes = changes
         self._clock = clock
         self._serving = Serving(target, clock=clock)

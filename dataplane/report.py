@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from grpc import aio
 
@@ -29,17 +30,24 @@ FLUSH_SECONDS = 2.0
 Call = aio.StreamStreamCall[ReportBatch, ReportAck]
 
 
+class Traffic(Protocol):
+    """What counts requests."""
+
+    def drain(self) -> Sequence[RouteCounts]:
+        """The counts since the last drain."""
+
+
 class UnansweredError(Exception):
     """The control plane takes batches and does not acknowledge them."""
 
 
 class Reporter:
-    """The measurements of one process, on their way out. `drain` gives the counts since it was last called."""
+    """The measurements of one process, on their way out."""
 
     def __init__(
         self,
         settings: Settings,
-        drain: Callable[[], Sequence[RouteCounts]],
+        traffic: Traffic,
         instance_epoch: str,
         *,
         spool: Spool | None = None,
@@ -50,7 +58,7 @@ class Reporter:
     ) -> None:
         self.spool = spool or Spool(settings.node_id, instance_epoch)
         self._settings = settings
-        self._drain = drain
+        self._traffic = traffic
         self._now = now
         self._sleep = sleep
         self._redial = Redial(jitter)
@@ -84,7 +92,7 @@ class Reporter:
     def collect(self) -> None:
         """Put what was counted since the last time into the spool."""
         now = self._now()
-        self.spool.put(self._drain(), self._since, now)
+        self.spool.put(self._traffic.drain(), self._since, now)
         self._since = now
         self._wake.set()
 
