@@ -1,0 +1,1 @@
+"""The data plane: a lean HTTP proxy that enforces the configuration it was last given."""

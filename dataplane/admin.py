@@ -1,0 +1,96 @@
+"""The admin port: health, metrics, the configuration as it is served, and explain. Not the hot path: aiohttp's web.
+
+It answers on loopback unless told otherwise, reads only, and shows no secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+from dataplane import health
+from dataplane.config_dump import config_dump
+from dataplane.explaining import BadQuestion, explained
+from dataplane.system import SystemEndpoint, system_endpoints
+
+if TYPE_CHECKING:
+    from dataplane.node import Node
+
+_MOST_QUESTION_BYTES = 64 * 1024
+
+
+class Admin:
+    """The admin listener of one worker."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen; raises OSError where the address cannot be had."""
+        app = web.Application(middlewares=[_errors], client_max_size=_MOST_QUESTION_BYTES)
+        for path, endpoint in system_endpoints(self._node).items():
+            app.router.add_get(path, _handler(endpoint))
+        app.router.add_get("/health/deep", self._deep)
+        app.router.add_get("/config_dump", self._config_dump)
+        app.router.add_post("/explain", self._explain)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        self._site = web.TCPSite(self._runner, host, port)
+        await self._site.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 when closed."""
+        addresses = self._runner.addresses if self._runner is not None else []
+        return int(addresses[0][1]) if addresses else 0
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _deep(self, request: web.Request) -> web.Response:
+        return _json(health.deep(self._node))
+
+    async def _config_dump(self, request: web.Request) -> web.Response:
+        return _json(config_dump(self._node))
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        try:
+            question = orjson.loads(await request.read())
+            return _json(explained(self._node, question))
+        except (JSONDecodeError, BadQuestion) as error:
+            return _json({"error": "Bad Request", "message": str(error)}, status=400)
+
+
+def _handler(endpoint: SystemEndpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        status, content_type, body = endpoint()
+        return web.Response(status=status, body=body, headers={"Content-Type": content_type.decode()})
+
+    return answer
+
+
+def _json(document: Mapping[str, Any], status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> web.StreamResponse:
+    """Errors in the shape of every other answer; the gateway's lines on all of them."""
+    response: web.StreamResponse
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        message = f"{request.method} {request.path}: {error.reason}"
+        response = _json({"error": error.reason, "message": message}, status=error.status)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+    response.headers["X-API-Version"] = health.API_VERSION
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,172 @@
+"""The composition root of a worker: makes everything, opens the ports, follows the configuration, drains at the end.
+
+Start: configuration first, ports second, so that nothing is half started when either fails. Stop: readiness flips, then
+new connections end, then idle ones, then those whose exchange is over, then, after the drain timeout, all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import sys
+import uuid
+from random import uniform
+from typing import cast
+
+from dataplane import log
+from dataplane.access_log import LogWriter
+from dataplane.admin import Admin
+from dataplane.start_error import StartError
+from dataplane.compile_settings import listener_tls
+from dataplane.config_source import ConfigSource
+from dataplane.node import Node
+from dataplane.report import Reporter
+from dataplane.settings import Settings
+from shared import defaults
+from shared.pb.resources_pb2 import Proxy
+
+_HOUSEKEEPING_SECONDS = 1.0
+
+
+class DataPlane:
+    """One worker. `start` returns when it serves (or waits for its first configuration), `stop` when it is drained."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.epoch = uuid.uuid4().hex
+        self.failed: asyncio.Future[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reporter: Reporter | None = None
+
+    async def start(self) -> None:
+        """Boot, listen, follow. Raises ConfigError or StartError; nothing is left behind then."""
+        loop = asyncio.get_running_loop()
+        self.failed = loop.create_future()
+        self._writer = LogWriter(sys.stdout.buffer)
+        self.node = Node(loop, self._writer)
+        self.admin = Admin(self.node)
+        self.source = _source(self.settings, self.node, self.epoch)
+        self.node.source = self.source
+        self.source.boot()
+        self._writer.start()
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        self.node.deadlines.start(loop)
+        self._spawn(self.source.run())
+        self._spawn(self._keep_house())
+        if self.settings.control_plane:
+            self._reporter = Reporter(self.settings, self.node.traffic, self.epoch)
+            self._spawn(self._reporter.run())
+        log.info(
+            "listening",
+            port=self.traffic_port,
+            adminPort=self.admin_port,
+            node=self.settings.node_id,
+            revision=self.node.revision,
+        )
+
+    @property
+    def traffic_port(self) -> int:
+        return self.node.listener.port
+
+    @property
+    def admin_port(self) -> int:
+        return self.admin.port
+
+    async def stop(self, *, delay: float = 0.0) -> None:
+        """Drain. `delay`: how long to go on accepting, in seconds, while whoever balances sees that we are not ready."""
+        listener = self.node.listener
+        listener.start_draining()
+        self.source.stopped()
+        log.info("draining", connections=len(listener.connections), tunnels=len(listener.tunnels))
+        if delay:
+            await asyncio.sleep(delay)
+        await listener.close()
+        listener.close_idle()
+        compiled = self.node.compiled
+        seconds = compiled.runtime.drain_seconds if compiled is not None else defaults.DRAIN_TIMEOUT / 1000
+        loop = asyncio.get_running_loop()
+        for tunnel in list(listener.tunnels):
+            # Spread out, so that all clients do not come back in the same moment.
+            loop.call_later(uniform(0, min(seconds / 2, 5.0)), tunnel.close)
+        try:
+            async with asyncio.timeout(seconds):
+                await listener.emptied()
+        except TimeoutError:
+            log.warn("drain.timeout", connections=len(listener.connections))
+            listener.abort_all()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await listener.emptied()
+        await self._close()
+        log.info("stopped")
+
+    # ---- the parts of it
+
+    async def _open(self) -> None:
+        settings, proxy = self.settings, self._proxy()
+        host = settings.host or proxy.host or defaults.HOST
+        port = settings.port if settings.port is not None else _or(proxy, "port", defaults.PORT)
+        admin_port = settings.admin_port_from(_or(proxy, "admin_port", defaults.ADMIN_PORT))
+        tls: ssl.SSLContext | None = listener_tls(proxy.tls) if proxy.HasField("tls") else None
+        shared = settings.worker_index is not None
+        try:
+            await self.node.listener.open(host, port, shared=shared, tls=tls)
+        except OSError as error:
+            raise StartError(f"cannot listen on {host}:{port} for traffic: {error.strerror or error}") from error
+        try:
+            await self.admin.open(settings.admin_host, admin_port)
+        except OSError as error:
+            where = f"{settings.admin_host}:{admin_port}"
+            raise StartError(f"cannot listen on {where} for health and metrics: {error.strerror or error}") from error
+
+    def _proxy(self) -> Proxy:
+        compiled = self.node.compiled
+        return compiled.settings.proxy if compiled is not None else Proxy()
+
+    def _spawn(self, work: object) -> None:
+        task = asyncio.get_running_loop().create_task(cast("asyncio.coroutines", work))
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A background task never ends by itself: if it does, the worker is broken and says so."""
+        if not task.cancelled() and self.failed is not None and not self.failed.done():
+            self.failed.set_exception(task.exception() or RuntimeError(f"{task.get_name()} ended"))
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            self.node.live.trim()
+
+    async def _close(self) -> None:
+        if self._reporter is not None:
+            await self._reporter.flush()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.node.listener.close()
+        await self.admin.close()
+        self.node.deadlines.stop()
+        self.node.live.retire((), (), ())
+        self._writer.close()
+
+
+def _or(proxy: Proxy, name: str, default: int) -> int:
+    return int(getattr(proxy, name)) if proxy.HasField(name) else default  # type: ignore[arg-type]  # not a literal
+
+
+def _source(settings: Settings, node: Node, epoch: str) -> ConfigSource:
+    """A file, or a control plane; each is imported only where it is used (gRPC costs memory)."""
+    if settings.config is not None:
+        from dataplane.file_source import FileSource  # noqa: PLC0415  # see above
+
+        return FileSource(settings, node)
+    from dataplane.discovery import Discovery  # noqa: PLC0415  # see above
+
+    return Discovery(settings, node, epoch)

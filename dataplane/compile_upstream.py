@@ -1,0 +1,103 @@
+"""One upstream message -> its compiled form: endpoints with everything said once, turns, pools found in `Live`."""
+
+from __future__ import annotations
+
+import ssl
+from urllib.parse import urlsplit
+
+from dataplane.balancer import smooth_turns
+from dataplane.compile_settings import networks
+from dataplane.live import Live
+from dataplane.runtime import Endpoint, Guard, Upstream
+from dataplane.upstream import Pool
+from shared import defaults
+from shared.faults import ConfigError, Fault
+from shared.pb import resources_pb2 as pb
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) -> Upstream:
+    """The upstream, ready to pick from; raises ConfigError where its TLS files cannot be used."""
+    listed = list(message.endpoints) or [pb.Endpoint(url=message.url)]
+    tls = _tls(message) if any(endpoint.url.startswith("https:") for endpoint in listed) else None
+    endpoints: dict[Pool, Endpoint] = {}
+    for item in listed:
+        endpoint = _endpoint(item, message, tls)
+        endpoints[live.pool(_pool_key(message, endpoint))] = endpoint
+    pools = list(endpoints)
+    turns = smooth_turns([endpoints[pool].weight for pool in pools])
+    timeout, overall = message.timeout, settings.proxy.timeout
+    own_pool, shared_pool = message.connection_pool, settings.connection_pool
+
+    def ms(name: str, default: int) -> float:
+        source = timeout if timeout.HasField(name) else overall  # type: ignore[arg-type]  # the stub wants a literal
+        return float(getattr(source, name) if source.HasField(name) else default) / 1000  # type: ignore[arg-type]
+
+    def pooled(name: str, default: int) -> int:
+        source = own_pool if own_pool.HasField(name) else shared_pool  # type: ignore[arg-type]
+        return int(getattr(source, name) if source.HasField(name) else default)  # type: ignore[arg-type]
+
+    return Upstream(
+        name=message.name,
+        turns=tuple(pools[index] for index in turns),
+        counter=live.turns(message.name),
+        endpoints=endpoints,
+        guard=_guard(settings),
+        connect=ms("connect", defaults.CONNECT_TIMEOUT),
+        dns=ms("dns", defaults.DNS_TIMEOUT),
+        response=ms("response", defaults.RESPONSE_TIMEOUT),
+        idle=ms("idle", defaults.IDLE_TIMEOUT),
+        request=timeout.request / 1000 if timeout.HasField("request") else None,
+        max_sockets=pooled("max_sockets", defaults.MAX_SOCKETS),
+        max_free_sockets=pooled("max_free_sockets", defaults.MAX_FREE_SOCKETS),
+        keep_idle=pooled("timeout", defaults.POOL_IDLE_TIMEOUT) / 1000,
+        keep_alive=bool(pooled("keep_alive", defaults.KEEP_ALIVE)),
+    )
+
+
+def _guard(settings: pb.Settings) -> Guard:
+    security = settings.security
+    blocked = security.blocked_ips or defaults.BLOCKED_IPS
+    return Guard(networks(blocked), tuple(host.lower() for host in security.allowed_hosts))
+
+
+def _pool_key(message: pb.Upstream, endpoint: Endpoint) -> tuple[str, str, str]:
+    tls = message.tls.SerializeToString(deterministic=True).hex() if endpoint.scheme == "https" else ""
+    return message.name, f"{endpoint.scheme}://{endpoint.address}", tls
+
+
+def _endpoint(item: pb.Endpoint, message: pb.Upstream, tls: ssl.SSLContext | None) -> Endpoint:
+    url = urlsplit(item.url)
+    host = url.hostname or ""
+    port = url.port or _PORTS[url.scheme]
+    shown = f"[{host}]" if ":" in host else host
+    default_port = port == _PORTS[url.scheme]
+    secure = url.scheme == "https"
+    return Endpoint(
+        scheme=url.scheme,
+        host=host,
+        port=port,
+        base=url.path.rstrip("/"),
+        weight=item.weight if item.HasField("weight") else defaults.ENDPOINT_WEIGHT,
+        address=f"{shown}:{port}",
+        host_line=f"Host: {shown if default_port else f'{shown}:{port}'}".encode(),
+        tls=tls if secure else None,
+        server_name=(message.tls.server_name or host) if secure else None,
+    )
+
+
+def _tls(message: pb.Upstream) -> ssl.SSLContext:
+    tls = message.tls
+    try:
+        context = ssl.create_default_context(cafile=tls.ca or None)
+        if tls.cert:
+            context.load_cert_chain(tls.cert, tls.key or None)
+    except OSError as error:  # ssl.SSLError is one
+        fault = Fault("tls", f"the TLS files cannot be used: {error}", kind="upstream", name=message.name)
+        raise ConfigError([fault]) from error
+    if tls.HasField("verify") and not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context

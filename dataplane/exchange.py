@@ -1,0 +1,96 @@
+"""One request and its answer, from the last byte of the request head to the line in the log.
+
+Created by the connection that read the head, carried by `gateway.handle` through every stage, finished exactly once.
+Stages write what they found; nothing here does I/O. Class attributes are the defaults, so that making one costs only
+what the request sets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from dataplane.errors import GatewayError
+from dataplane.http1.body import NO_BODY, Body
+from dataplane.http1.fields import Headers
+
+if TYPE_CHECKING:
+    from dataplane.http1.downstream import DownstreamConnection
+    from dataplane.routing import Found
+    from dataplane.runtime import Route, Runtime
+
+
+class Exchange:
+    """The state of one request, grouped by who writes it."""
+
+    # the connection that read it
+    method: str = ""
+    raw_target: bytes = b""
+    http11: bool = True
+    body: Body = NO_BODY
+    refusal: GatewayError | None = None  # found before `handle` began: it answers this
+    task: asyncio.Task[None] | None = None
+    cancelled_by: GatewayError | None = None
+
+    # the request head, examined (http1/request_head.py)
+    host: bytes = b""
+    keep_alive: bool = True
+    expect_continue: bool = False
+    te_trailers: bool = False
+    upgrade: bytes | None = None
+    correlation_id: bytes = b""
+    forwarded_for: bytes = b""
+    forwarded_proto: bytes = b""
+    forwarded_host: bytes = b""
+    forwarded: bytes = b""
+    via: bytes = b""
+    max_forwards: int | None = None
+
+    # the gateway and the filters
+    begun: bool = False
+    runtime: Runtime | None = None
+    route: Route | None = None
+    path: str = ""
+    query: str | None = None
+    found: Found | None = None
+    client_ip: str = ""
+    consumer: str | None = None
+    credential: str = ""
+    scopes: frozenset[str] = frozenset()
+    hidden: bytes = b""  # the name of the header that must not reach the upstream
+    limit_lines: bytes = b""  # header lines of the tightest limit
+
+    # forwarding
+    attempts: int = 0
+    upstream_host: str = ""
+    upstream_started: float = 0.0
+    upstream_ms: float = 0.0
+    upstream_status: int = 0
+
+    # the answer
+    status: int = 0
+    error: GatewayError | None = None
+    response_started: bool = False
+    response_bytes: int = 0
+    tunnel_bytes: int = 0  # from the client, after the switch
+    close: bool = False  # the connection ends with this answer
+
+    def __init__(self, connection: DownstreamConnection, started: float) -> None:
+        self.connection = connection
+        self.started = started
+        self.headers: Headers = []
+        self.upstream_lines: list[bytes] = []
+
+    def __repr__(self) -> str:
+        route = self.route.name if self.route else "no route"
+        return f"<Exchange {self.method} {self.raw_target!r} {route} {self.status or 'in flight'}>"
+
+    def cancel(self, error: GatewayError) -> None:
+        """Stop the exchange from outside (client gone, deadline passed, body too large): `handle` answers `error`."""
+        if self.cancelled_by is not None or self.refusal is not None:
+            return
+        if not self.begun:
+            self.refusal = error
+        elif self.task is not None and not self.task.done():
+            self.cancelled_by = error
+            self.task.cancel()

@@ -1,0 +1,101 @@
+"""API keys: who is calling, by a secret in a header or a query parameter. Only SHA-256 hashes are ever held.
+
+The hash of what was presented selects a candidate and is then compared with it in constant time, so neither a look-up
+nor a comparison tells anything about a stored hash.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from urllib.parse import unquote_plus
+
+from dataplane.errors import Unauthorized
+from dataplane.exchange import Exchange
+from dataplane.filters.context import Context, auth_of
+from dataplane.http1.fields import value_of
+from dataplane.runtime import RequestFilter
+from shared import defaults
+from shared.pb.resources_pb2 import Auth, Credential, Route
+
+_CHALLENGE = (b'WWW-Authenticate: ApiKey realm="flexgate"',)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A key that is accepted until `expires` (epoch seconds)."""
+
+    digest: bytes
+    consumer: str
+    scopes: frozenset[str]
+    expires: float
+
+
+def build(route: Route, context: Context) -> RequestFilter | None:
+    auth = auth_of(route, context.settings)
+    if auth.type != "apiKey" or auth.mode not in {"required", "optional"}:
+        return None
+    known = _known(auth, context.credentials.values())
+    header = (auth.header or defaults.AUTH_HEADER).lower().encode()
+    query = auth.query
+    optional = auth.mode == "optional"
+    hide = auth.hide_credentials
+    traffic = context.live.traffic
+
+    def refuse(reason: str, message: str) -> Unauthorized:
+        traffic.auth_failed(reason)
+        return Unauthorized(message, headers=_CHALLENGE)
+
+    def authenticate(x: Exchange) -> None:
+        presented = value_of(x.headers, header)
+        if presented is None and query and x.query:
+            presented = _query_value(x, query, hide)
+        if presented is None:
+            if optional:
+                return
+            raise refuse("missing", "An API key is required")
+        digest = sha256(presented).digest()
+        candidate = known.get(digest[:8])
+        if candidate is None or not hmac.compare_digest(candidate.digest, digest):
+            raise refuse("unknown", "The API key is not valid")
+        if candidate.expires <= time.time():
+            raise refuse("expired", "The API key has expired")
+        x.consumer = x.credential = candidate.consumer
+        x.scopes = candidate.scopes
+        if hide:
+            x.hidden = header
+
+    return authenticate
+
+
+def _known(auth: Auth, credentials: Iterable[Credential]) -> Mapping[bytes, Known]:
+    """All accepted keys, by the first bytes of their hash: from the auth object and from credential resources."""
+    known: dict[bytes, Known] = {}
+    for key in auth.keys:
+        _add(known, key.key, key.name, key.scopes, key.expires_at)
+    for credential in credentials:
+        if credential.type == "apiKey" and (credential.enabled or not credential.HasField("enabled")):
+            _add(known, credential.key, credential.consumer, credential.scopes, credential.expires_at)
+    return known
+
+
+def _add(known: dict[bytes, Known], key: str, consumer: str, scopes: Iterable[str], expires_at: str) -> None:
+    digest = bytes.fromhex(key)
+    expires = datetime.fromisoformat(expires_at).timestamp() if expires_at else float("inf")
+    known[digest[:8]] = Known(digest, consumer, frozenset(scopes), expires)
+
+
+def _query_value(x: Exchange, name: str, hide: bool) -> bytes | None:
+    """The first value of a query parameter; taken out of what goes upstream where credentials are hidden."""
+    parts = (x.query or "").split("&")
+    for index, part in enumerate(parts):
+        key, equals, value = part.partition("=")
+        if equals and unquote_plus(key) == name:
+            if hide:
+                x.query = "&".join(parts[:index] + parts[index + 1 :]) or None
+            return unquote_plus(value).encode()
+    return None

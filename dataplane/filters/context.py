@@ -1,0 +1,31 @@
+"""What filters may know at compile: the settings, the credentials, and the live state they go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dataplane.live import Live
+from shared.pb.resources_pb2 import Auth, Credential, Route, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    settings: Settings
+    credentials: Mapping[str, Credential]
+    live: Live
+
+
+def auth_of(route: Route, settings: Settings) -> Auth:
+    """The authentication that applies to a route: its own, its missing parts taken from `security.auth`."""
+    shared, own = settings.security.auth, route.auth
+    if own.type and own.type != shared.type:
+        return own
+    merged = Auth()
+    merged.CopyFrom(shared)
+    merged.MergeFrom(own)
+    merged.mode = own.mode or ("required" if own.type else "")
+    if own.keys:  # a route's own keys stand for themselves
+        del merged.keys[:]
+        merged.keys.extend(own.keys)
+    return merged

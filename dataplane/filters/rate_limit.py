@@ -1,0 +1,152 @@
+"""Rate limits: the global one, those by path, and the route's own; all must have a token left.
+
+Every limited answer tells the tightest of them, in the customary X-RateLimit fields and in those of the IETF draft
+(draft-ietf-httpapi-ratelimit-headers: RateLimit, RateLimit-Policy).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dataplane.errors import TooManyRequests
+from dataplane.exchange import Exchange
+from dataplane.filters.context import Context
+from dataplane.http1.fields import value_of
+from dataplane.live import LimitKey
+from dataplane.runtime import RequestFilter
+from dataplane.token_bucket import Rule, TokenBuckets
+from shared import defaults
+from shared.pb.resources_pb2 import RateLimit, RateLimits, Route, RouteRateLimit
+
+KeyOf = Callable[[Exchange], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One rule as it applies to one route."""
+
+    buckets: TokenBuckets
+    key: KeyOf
+    message: str
+    shadow: bool
+    under: str | None  # only for paths under this prefix; None: for all of the route
+    head: bytes  # the header lines that never change, the last one open for the remaining tokens
+    name: bytes
+
+
+def build(route: Route, context: Context) -> RequestFilter | None:
+    limits = [_limit(context, where, message, under) for where, message, under in _rules(route, context)]
+    if not limits:
+        return None
+    live = context.live
+    clock = live.loop.time
+    epoch = time.time() - clock()
+    traffic = live.traffic.route(route.name)
+
+    def limited(x: Exchange) -> None:
+        now = clock()
+        tightest = math.inf
+        for limit in limits:
+            if limit.under is not None and not x.path.startswith(limit.under):
+                continue
+            left = limit.buckets.take(limit.key(x), now, live.nodes)
+            if left < tightest:
+                tightest = left
+                x.limit_lines = _lines(limit, left, now + epoch, live.nodes)
+            if left < 0.0:
+                traffic.limited += 1
+                if not limit.shadow:
+                    raise TooManyRequests(limit.message, retry_after=max(1, math.ceil(-left)))
+
+    return limited
+
+
+def limit_keys(route: Route, context: Context) -> list[LimitKey]:
+    """The live state that a route's limits use."""
+    return [_live_key(context, where, message) for where, message, _ in _rules(route, context)]
+
+
+Source = RateLimit | RouteRateLimit
+
+
+def _rules(route: Route, context: Context) -> Iterator[tuple[str, Source, str | None]]:
+    """(where it stands, the message, the path prefix it is confined to) of every rule that can concern a route."""
+    config = context.settings.rate_limit
+    if config.HasField("enabled") and not config.enabled:
+        return
+    if config.HasField("global") and _on(getattr(config, "global")):
+        yield "global", getattr(config, "global"), None
+    for rule in config.per_route:
+        covers, under = _reach(rule.path, route.path)
+        if covers:
+            yield f"perRoute {rule.path}", rule, under
+    if route.HasField("rate_limit") and _on(route.rate_limit):
+        yield f"route {route.name}", route.rate_limit, None
+
+
+def _on(rule: RateLimit) -> bool:
+    return rule.enabled or not rule.HasField("enabled")
+
+
+def _reach(rule: str, route: str) -> tuple[bool, str | None]:
+    """Whether a rule's path concerns a route's path, and the prefix to test where the route is the wider one."""
+    if rule == route:
+        return True, None
+    rule_prefix = rule[:-1] if rule.endswith("/*") else None
+    route_prefix = route[:-1] if route.endswith("/*") else None
+    if rule_prefix is not None and (route.startswith(rule_prefix) or route == rule_prefix[:-1]):
+        return True, None
+    if route_prefix is not None and rule.startswith(route_prefix):
+        return True, rule_prefix or rule
+    return False, None
+
+
+def _live_key(context: Context, where: str, rule: Source) -> LimitKey:
+    config = context.settings.rate_limit
+    burst = rule.burst or (config.burst if where == "global" else 0) or rule.max
+    return where, Rule(rule.max, rule.window_ms / 1000.0, burst), rule.key or config.key or defaults.RATE_LIMIT_KEY
+
+
+def _limit(context: Context, where: str, rule: Source, under: str | None) -> Limit:
+    config: RateLimits = context.settings.rate_limit
+    live_key = _live_key(context, where, rule)
+    seconds = math.ceil(live_key[1].window)
+    name = where.split(" ", 1)[0].encode()
+    return Limit(
+        buckets=context.live.buckets(live_key),
+        key=_key_of(live_key[2]),
+        message=rule.message,
+        shadow=rule.shadow if rule.HasField("shadow") else config.shadow,
+        under=under,
+        head=b'RateLimit-Policy: "%b";q=%d;w=%d\r\nX-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: '
+        % (name, rule.max, seconds, rule.max),
+        name=name,
+    )
+
+
+def _lines(limit: Limit, left: float, epoch_now: float, nodes: int) -> bytes:
+    remaining = int(left) if left > 0.0 else 0
+    reset = limit.buckets.seconds_to_full(max(left, 0.0), nodes) if left >= 0.0 else -left
+    return b'%b%d\r\nX-RateLimit-Reset: %d\r\nRateLimit: "%b";r=%d;t=%d' % (
+        limit.head,
+        remaining,
+        int(epoch_now + reset) + 1,
+        limit.name,
+        remaining,
+        int(reset) + 1,
+    )
+
+
+def _key_of(word: str) -> KeyOf:
+    """What a limit counts by. Without a credential the address stands in, so that nobody is counted with everybody."""
+    if word == "ip":
+        return lambda x: x.client_ip
+    if word == "route":
+        return lambda x: ""
+    if word.startswith("header:"):
+        name = word.removeprefix("header:").strip().lower().encode()
+        return lambda x: (value_of(x.headers, name) or b"").decode("latin-1") or x.client_ip
+    return lambda x: x.credential or x.client_ip

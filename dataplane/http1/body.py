@@ -1,0 +1,131 @@
+"""A message body on its way through: a bounded buffer between the connection that reads it and the one that writes it.
+
+One writer (parser callbacks) and one reader (a coroutine). When the reader falls behind by more than HIGH bytes, the
+source stops reading from its socket; when the buffer is empty again it goes on. Memory per body is HIGH plus one read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from dataplane.http1.fields import NOT_IN_TRAILERS, Headers
+
+HIGH = 256 * 1024
+
+
+class Source(Protocol):
+    """Where the bytes come from, as far as flow control goes."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Body:
+    """Bytes in, bytes out, then perhaps trailers. `received` counts all bytes; `limit` is for the owner to check."""
+
+    __slots__ = (
+        "_chunks",
+        "_paused",
+        "_size",
+        "_source",
+        "_waiter",
+        "complete",
+        "discarding",
+        "error",
+        "length",
+        "limit",
+        "received",
+        "trailers",
+    )
+
+    def __init__(self, source: Source | None, length: int | None = None) -> None:
+        self._source = source
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._paused = False
+        self.complete = False
+        self.discarding = False
+        self.error: BaseException | None = None
+        self.length = length
+        """The declared length in bytes; None where the body is chunked or ends with the connection."""
+        self.limit: int | None = None
+        self.received = 0
+        self.trailers: list[bytes] = []
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else f"error {self.error!r}" if self.error else "open"
+        return f"<Body {state} {self.received} of {self.length} bytes, {self._size} waiting>"
+
+    # ---- the writing side
+
+    def feed(self, data: bytes) -> None:
+        self.received += len(data)
+        if self.discarding:
+            return
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._waiter is not None:
+            self._wake()
+        elif self._size > HIGH and not self._paused and self._source is not None:
+            self._paused = True
+            self._source.pause_reading()
+
+    def finish(self, trailers: Headers | None = None) -> None:
+        if trailers:
+            self.trailers = [f.prefix + value for f, value in trailers if f.name not in NOT_IN_TRAILERS]
+        self.complete = True
+        self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """End the body with an error, once what is buffered was read."""
+        if not self.complete and self.error is None:
+            self.error = error
+            self._wake()
+
+    def discard(self) -> None:
+        """Nobody will read the rest: drop it as it comes."""
+        self.discarding = True
+        self.take()
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # ---- the reading side
+
+    def take(self) -> list[bytes]:
+        """All that is buffered now, possibly nothing, without waiting."""
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        if self._paused and self._source is not None:
+            self._paused = False
+            self._source.resume_reading()
+        return chunks
+
+    async def read(self) -> list[bytes]:
+        """The next chunks, at least one; an empty list at the end. Raises what `fail` was given."""
+        while not self._chunks:
+            if self.complete:
+                return []
+            if self.error is not None:
+                raise self.error
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self.take()
+
+
+def _no_body() -> Body:
+    body = Body(None, 0)
+    body.complete = True
+    return body
+
+
+NO_BODY = _no_body()
+"""The body of a message without one; shared, and never fed."""

@@ -1,0 +1,46 @@
+"""What a client may send before it is refused, and as what. Pure; bytes throughout."""
+
+from __future__ import annotations
+
+import re
+
+from dataplane.errors import BadRequest, GatewayError, HeadersTooLarge, MethodUnknown, TargetTooLong
+from dataplane.http1 import parser as http
+from dataplane.http1.fields import Headers
+from dataplane.runtime import ConnectionLimits
+
+_CHUNK_OVERHEAD = 16 * 1024
+_UNKNOWN_METHOD = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32} [/*h]")
+_TLS_HANDSHAKE = b"\x16\x03"
+
+
+def partial_head_error(received: int, headers: Headers, limits: ConnectionLimits) -> GatewayError | None:
+    """A head that is already too large while its end is not in sight."""
+    if received <= limits.headers_total:
+        return None
+    return HeadersTooLarge() if headers else TargetTooLong()
+
+
+def chunk_overhead_error(received: int, content: int) -> GatewayError | None:
+    """Framing of a chunked body that outweighs its content: endless extensions or trailers.
+
+    One-byte chunks cost five bytes of framing each, so eight to one lets every honest sender through.
+    """
+    if received - content > _CHUNK_OVERHEAD + 8 * content:
+        return BadRequest("The chunk extensions or trailers are too large")
+    return None
+
+
+def refusal_of(error: http.HttpParserError, data: bytes) -> GatewayError:
+    """What to answer to bytes that the parser refused."""
+    cause = http.raised_by_callback(error)
+    if isinstance(cause, GatewayError):
+        return cause
+    if cause is not None:
+        raise RuntimeError("a parser callback failed") from cause
+    if isinstance(error, http.HttpParserInvalidMethodError):
+        if data.startswith(_TLS_HANDSHAKE):
+            return BadRequest("TLS was spoken on a port that expects plain HTTP")
+        if _UNKNOWN_METHOD.match(data.lstrip(b"\r\n")):
+            return MethodUnknown()
+    return BadRequest(detail=str(error))

@@ -1,0 +1,148 @@
+"""The listening socket and what its connections share: limits, deadlines, counts per address, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from dataplane.http1.deadlines import Deadlines
+from dataplane.http1.downstream import DownstreamConnection
+from dataplane.runtime import ConnectionLimits
+
+if TYPE_CHECKING:
+    from dataplane.exchange import Exchange
+    from dataplane.upgrade import Tunnel
+
+_BACKLOG = 2048
+_LAST_TURNS = 5  # of the event loop, each takes in what waits
+_EAGER = sys.version_info >= (3, 12)
+
+
+class Listener:
+    """One worker's traffic port. `limits` is swapped with each configuration and read by new connections."""
+
+    def __init__(
+        self,
+        handle: Callable[[Exchange], Coroutine[Any, Any, None]],
+        deadlines: Deadlines,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.loop = loop
+        self.clock = loop.time
+        self.deadlines = deadlines
+        self.limits = ConnectionLimits()
+        self.scheme = b"http"
+        self.draining = False
+        self.refused = 0
+        self.connections: set[DownstreamConnection] = set()
+        self.tunnels: set[Tunnel] = set()
+        self._by_ip: dict[str, int] = {}
+        self._handle = handle
+        self._server: asyncio.Server | None = None
+        self._socket: socket.socket | None = None
+        self._empty = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.port} {len(self.connections)} connections{' draining' if self.draining else ''}>"
+
+    # ---- the socket
+
+    async def open(self, host: str, port: int, *, shared: bool, tls: ssl.SSLContext | None) -> None:
+        """Listen; raises OSError where the address cannot be had. `shared`: other workers listen on it too."""
+        self.scheme = b"https" if tls is not None else b"http"
+        sock = socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+            backlog=_BACKLOG,
+            reuse_port=shared,
+        )
+        self._socket = sock
+        self._server = await self.loop.create_server(
+            lambda: DownstreamConnection(self),
+            sock=sock,
+            ssl=tls,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=self.limits.header if tls is not None else None,
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 when closed."""
+        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+
+    async def close(self) -> None:
+        """Accept no more; open connections go on.
+
+        Closing resets what waits to be accepted. So the queue is made as short as can be first (Linux: newcomers' SYNs
+        are dropped, and they try again elsewhere or later), and what is in it is taken in.
+        """
+        server, self._server = self._server, None
+        if server is None or self._socket is None:
+            return
+        self._socket.listen(0)
+        for _ in range(_LAST_TURNS):
+            await asyncio.sleep(0)
+        server.close()
+        self._socket.close()
+        self._socket = None
+
+    async def emptied(self) -> None:
+        """Wait until no connection is open."""
+        while self.connections:
+            self._empty.clear()
+            await self._empty.wait()
+
+    # ---- what connections ask
+
+    def admit(self, connection: DownstreamConnection) -> bool:
+        """Count a new connection in; False where it would be one too many."""
+        limits, ip = self.limits, connection.ip
+        per_ip = limits.max_connections_per_ip
+        if len(self.connections) >= limits.max_connections or (per_ip and self._by_ip.get(ip, 0) >= per_ip):
+            self.refused += 1
+            return False
+        self._by_ip[ip] = self._by_ip.get(ip, 0) + 1
+        self.connections.add(connection)
+        self.deadlines.add(connection)
+        return True
+
+    def leave(self, connection: DownstreamConnection) -> None:
+        """Count a connection out; one that was never admitted does not count."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        self.deadlines.discard(connection)
+        if not self.connections:
+            self._empty.set()
+        left = self._by_ip[connection.ip] - 1
+        if left:
+            self._by_ip[connection.ip] = left
+        else:
+            del self._by_ip[connection.ip]
+
+    def spawn(self, x: Exchange) -> None:
+        """Start the exchange; at once where Python can, else with the next turn of the loop."""
+        if _EAGER:
+            x.task = asyncio.Task(self._handle(x), loop=self.loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]  # Python 3.12+
+        else:
+            x.task = self.loop.create_task(self._handle(x))
+
+    # ---- drain
+
+    def start_draining(self) -> None:
+        """From here on every answer ends its connection."""
+        self.draining = True
+
+    def close_idle(self) -> None:
+        """End the connections that are between two requests."""
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def abort_all(self) -> None:
+        """End everything at once: the drain has taken too long."""
+        for connection in list(self.connections):
+            connection.abort()

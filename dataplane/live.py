@@ -1,0 +1,62 @@
+"""What outlives every configuration: pools, buckets, turns and counters, each found by a key of its own.
+
+Compiling only ever adds to it; what a configuration no longer names is put away after the swap (`retire`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Collection, Iterator
+
+from dataplane.http1.deadlines import Deadlines
+from dataplane.metrics import Traffic
+from dataplane.token_bucket import Rule, TokenBuckets
+from dataplane.upstream import Pool, PoolKey
+
+LimitKey = tuple[str, Rule, str]
+"""(where the rule stands, the rule, what it counts by): an edit that touches none of it keeps the buckets."""
+
+
+class Live:
+    """The live state of one worker."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, traffic: Traffic) -> None:
+        self.loop = loop
+        self.deadlines = deadlines
+        self.traffic = traffic
+        self.nodes = 1  # live data-plane nodes that share the limits, as the control plane counts them
+        self.pools: dict[PoolKey, Pool] = {}
+        self.limits: dict[LimitKey, TokenBuckets] = {}
+        self._turns: dict[str, Iterator[int]] = {}
+
+    def pool(self, key: PoolKey) -> Pool:
+        """The connections to an endpoint."""
+        pool = self.pools.get(key)
+        if pool is None:
+            pool = self.pools[key] = Pool(key, self.loop, self.deadlines)
+        return pool
+
+    def buckets(self, key: LimitKey) -> TokenBuckets:
+        """The buckets of a rule."""
+        buckets = self.limits.get(key)
+        if buckets is None:
+            buckets = self.limits[key] = TokenBuckets(key[1])
+        return buckets
+
+    def turns(self, upstream: str) -> Iterator[int]:
+        """Counts the picks of an upstream."""
+        return self._turns.setdefault(upstream, itertools.count())
+
+    def retire(self, pools: Collection[Pool], limits: Collection[LimitKey], routes: Collection[str]) -> None:
+        """Put away what the configuration that is served now does not name."""
+        for key in [key for key, pool in self.pools.items() if pool not in pools]:
+            self.pools.pop(key).close()
+        for limit in [limit for limit in self.limits if limit not in limits]:
+            del self.limits[limit]
+        self.traffic.forget(routes)
+
+    def trim(self) -> None:
+        """Close connections that are free beyond what is allowed."""
+        for pool in self.pools.values():
+            pool.trim()

@@ -1,0 +1,78 @@
+"""This node as it is now: what health, metrics and the config dump read, and the one swap of the runtime.
+
+It is the target of the configuration source (config_source.Target): a table comes in, is compiled beside what serves,
+and takes over by one assignment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from dataplane import log
+from dataplane.access_log import LogWriter
+from dataplane.compile import Compiled, compile_table
+from dataplane.config_source import ConfigSource, Status
+from dataplane.gateway import Gateway
+from dataplane.http1.deadlines import Deadlines
+from dataplane.listener import Listener
+from dataplane.live import Live
+from dataplane.metrics import Traffic
+from dataplane.system import system_endpoints
+from shared.faults import Fault
+from shared.table import Table
+
+
+class Node:
+    """The state of one worker: counts, live state, gateway and listener, and the configuration they run."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, writer: LogWriter) -> None:
+        self.started = time.monotonic()
+        self.traffic = Traffic()
+        self.deadlines = Deadlines(loop.time)
+        self.live = Live(loop, self.deadlines, self.traffic)
+        self.log = writer
+        self.gateway = Gateway(self.traffic, writer, loop.time, system_endpoints(self))
+        self.listener = Listener(self.gateway.handle, self.deadlines, loop)
+        self.source: ConfigSource | None = None
+        self.records_lost = 0
+        self._compiled: Compiled | None = None
+
+    def __repr__(self) -> str:
+        return f"<Node revision {self.revision} {self.listener!r}>"
+
+    @property
+    def compiled(self) -> Compiled | None:
+        """What is served; None before the first configuration."""
+        return self._compiled
+
+    @property
+    def revision(self) -> int:
+        return self._compiled.runtime.revision if self._compiled is not None else 0
+
+    @property
+    def source_status(self) -> Status:
+        """Where the configuration comes from, and how that goes."""
+        return self.source.status if self.source is not None else Status()
+
+    @property
+    def draining(self) -> bool:
+        return self.listener.draining
+
+    # ---- the target of the configuration source
+
+    def apply(self, table: Table, revision: int) -> list[Fault]:
+        """Serve this from now on; ConfigError: nothing changed."""
+        compiled = compile_table(table, revision, self._compiled, self.live)
+        previous, self._compiled = self._compiled, compiled
+        self.listener.limits = compiled.runtime.limits
+        self.gateway.runtime = compiled.runtime  # the swap
+        if previous is not None:
+            self.live.retire(compiled.pools, compiled.limit_keys, compiled.runtime.routes)
+        return []
+
+    def live_nodes(self, count: int) -> None:
+        """How many nodes share the limits, this one included."""
+        if count != self.live.nodes:
+            log.info("nodes.live", count=count)
+        self.live.nodes = max(1, count)
