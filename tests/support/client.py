@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.deadline import DEADLINE
-from tests.support.wire import Content, Fields, Head, Malformed, read_content, read_head, value, values
+from tests.support.wire import Content, Fields, Head, Malformed, Truncated, read_content, read_head, value, values
 
 _BODILESS = frozenset({204, 304})
 
@@ -92,6 +92,13 @@ class RawClient:
             async with asyncio.timeout(DEADLINE):
                 content = await read_content(self.reader, head, until_close=True)
         return Response(version, status, reason, head.fields, content, interim)
+
+    async def whole(self, data: bytes) -> Response | None:
+        """The answer; None where a client can see that it is not whole: cut short, reset or malformed."""
+        try:
+            return await self.ask(data)
+        except (Truncated, Malformed, ConnectionError):
+            return None
 
     async def exactly(self, size: int) -> bytes:
         async with asyncio.timeout(DEADLINE):
