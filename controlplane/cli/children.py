@@ -51,7 +51,7 @@ class Child:
 
     async def ready(self) -> None:
         """Waits until its probe answers."""
-        while not await asyncio.to_thread(_answers, self.program.probe):
+        while not await asyncio.to_thread(_answers, self.program.probe):  # noqa: ASYNC110 - another process has no event
             await asyncio.sleep(POLL_SECONDS)
 
     async def stop(self) -> None:

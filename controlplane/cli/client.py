@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -42,9 +42,9 @@ def get(url: str, path: str, token: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         _fail(f"no control plane answers at {url}: {getattr(reason, 'strerror', None) or reason}", UNREACHABLE)
-    if not isinstance(body, dict):
-        _fail(f"{url}{path} is not the API of a control plane", UNREACHABLE)
-    return body
+    if isinstance(body, dict):
+        return body
+    return _fail(f"{url}{path} is not the API of a control plane", UNREACHABLE)
 
 
 # Without the environment's proxies: a control plane is a neighbour.
@@ -58,6 +58,6 @@ def _message(body: bytes) -> str:
         return body[:200].decode(errors="replace").strip()
 
 
-def _fail(line: str, code: int) -> Any:
+def _fail(line: str, code: int) -> NoReturn:
     typer.echo(line, err=True)
     raise typer.Exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -13,13 +14,13 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.children import ChildError, Children, Program
-from controlplane.cli.init import starter
+from controlplane.cli.demo_config import demo_config
+from controlplane.cli.welcome import welcome
 from controlplane.fault_text import line_of
 from shared.document import read_file
 from shared.faults import ConfigError
 
 HOST = "127.0.0.1"
-STARTER_UPSTREAM = f"{HOST}:9000"
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 
 
@@ -71,7 +72,7 @@ def _configuration(config: Path | None, demo: bool, run_dir: Path, ports: Ports)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         if config is None and demo and not file.exists():
-            file.write_text(starter().replace(STARTER_UPSTREAM, f"{HOST}:{ports.demo}"))
+            file.write_text(demo_config(f"{HOST}:{ports.demo}"))
     except OSError as error:
         raise StartRefused(f"cannot write {error.filename or run_dir}: {error.strerror}") from error
     if config is None and not demo and not file.exists():
@@ -89,6 +90,8 @@ def _check_ports(ports: Ports, demo: bool) -> None:
         "--rest-port": ports.rest,
         "--grpc-port": ports.grpc,
     } | ({"--demo-port": ports.demo} if demo else {})
+    if len(set(wanted.values())) < len(wanted):
+        raise StartRefused(f"{', '.join(wanted)} must all be different")
     for flag, port in wanted.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -96,7 +99,7 @@ def _check_ports(ports: Ports, demo: bool) -> None:
                 probe.bind((HOST, port))
                 probe.listen()
             except OSError as error:
-                reason = f"port {port} of {HOST} cannot be used ({error.strerror.lower()})"
+                reason = f"port {port} of {HOST} cannot be used ({os.strerror(error.errno or 0).lower()})"
                 raise StartRefused(f"{reason}: free it, or give another with {flag}") from error
 
 
@@ -129,7 +132,8 @@ async def _run(started: list[Program], file: Path, ports: Ports, run_dir: Path, 
     typer.echo(f"starting {', '.join(program.name for program in started)} ...")
     async with Children(started) as children:
         if await children.until_ready(stop):
-            typer.echo(_welcome(file, ports, run_dir, demo))
+            gateway, rest = f"http://{HOST}:{ports.traffic}", f"http://{HOST}:{ports.rest}"
+            typer.echo(welcome(gateway, rest, file, run_dir, sys.argv[0], demo=demo))
             await children.until_stopped(stop)
         typer.echo("stopping ...")
     typer.echo("stopped")
