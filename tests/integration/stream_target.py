@@ -1,0 +1,51 @@
+"""What the data plane's sources are tested against: a target that notes what it is told, and tables for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shared.faults import ConfigError, Fault
+from shared.pb.resources_pb2 import Resource, Route
+from shared.table import Table, pack
+from tests.support.deadline import Bell
+
+
+def route(name: str, upstream: str = "u") -> Resource:
+    """A route as it travels."""
+    return pack("route", name, Route(name=name, path=f"/{name}", upstream=upstream))
+
+
+def table(*names: str) -> Table:
+    """A table of routes with these names."""
+    return Table(map(route, names))
+
+
+def names(of: Table) -> set[str]:
+    """The names of the resources in a table."""
+    return {name for _, name in of}
+
+
+class NotingTarget:
+    """Serves whatever it is given, except tables with a route named "bad" (refused) or "bug" (a fault of ours)."""
+
+    def __init__(self, warnings: Iterable[Fault] = ()) -> None:
+        self.table: Table | None = None
+        self.revision = 0
+        self.applied: list[int] = []
+        self.live: list[int] = []
+        self.bell = Bell()
+        self._warnings = list(warnings)
+
+    def apply(self, table: Table, revision: int) -> list[Fault]:
+        if ("route", "bug") in table:
+            raise ZeroDivisionError("a bug in compile")
+        if ("route", "bad") in table:
+            raise ConfigError([Fault("upstream", "there is no such upstream", "unknown_reference", "route", "bad")])
+        self.table, self.revision = table, revision
+        self.applied.append(revision)
+        self.bell.ring()
+        return self._warnings
+
+    def live_nodes(self, count: int) -> None:
+        self.live.append(count)
+        self.bell.ring()
