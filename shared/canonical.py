@@ -7,7 +7,7 @@ A new field of the model needs nothing here; what operators may write instead of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from google.protobuf.descriptor import Descriptor
 
@@ -31,7 +31,7 @@ class Walk:
     def fault(self, path: str, message: str, code: str) -> None:
         self._faults.append(Fault(path, message, code))
 
-    def unknown(self, path: str, key: str, known: Iterable[str]) -> None:
+    def unknown(self, path: str, key: str, known: Collection[str]) -> None:
         self.fault(child(path, key), f"unknown key{suggestion(key, known)}", "unknown_key")
 
     def put(self, target: dict[str, object], shape: FieldShape, value: object, path: str, source: str) -> None:

@@ -65,7 +65,9 @@ def _whole(value: object, units: dict[str, int], wanted: str, *, bare: bool) -> 
     if isinstance(value, float) and value.is_integer() and value >= 0:
         return int(value)
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
-    unit = 1 if match and bare and not match[2] else units.get(match[2].lower(), 0) if match else 0
+    # "kib" and "kb" are the same here.
+    suffix = match[2].lower().replace("ib", "b") if match else ""
+    unit = 1 if match and bare and not suffix else units.get(suffix, 0)
     if match is None or not unit:
         hint = f"; units are {', '.join(units)}" if match and units else ""
         raise ValueError(f"expected {wanted}, got {value!r}{hint}")

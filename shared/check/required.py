@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from shared.faults import Fault
@@ -19,11 +19,10 @@ def required(path: str, value: object, what: str) -> Iterator[Fault]:
         yield Fault(path, f"is required: {what}", REQUIRED)
 
 
-def reference(path: str, name: str, known: Iterable[str], what: str) -> Iterator[Fault]:
+def reference(path: str, name: str, known: Collection[str], what: str) -> Iterator[Fault]:
     """A fault where a name that is given refers to nothing."""
     if name and name not in known:
-        names = list(known)
-        hint = suggestion(name, names) if names else f"; the document has no {what}"
+        hint = suggestion(name, known) if known else f"; the document has no {what}"
         yield Fault(path, f"there is no {what} named {name!r}{hint}", REFERENCE)
 
 

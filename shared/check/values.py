@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from shared.route_names import MAX_LENGTH
-from shared.suggestion import suggestion
+from shared.suggestion import near
 
 Rule = Callable[[Any], str | None]
 
@@ -61,7 +61,8 @@ def one_of(*words: str, forms: dict[str, str] | None = None) -> Rule:
         if value in words or (colon and forms and prefix in forms and TOKEN.fullmatch(rest)):
             return None
         known = [*words, *(f"{prefix}:{what}" for prefix, what in (forms or {}).items())]
-        return f"{value!r} is not known here{suggestion(value, known)}"
+        guess = near(value, [word for word in known if word[0].isalpha()])
+        return f"{value!r} is not one of {', '.join(known)}{f'; did you mean {guess}?' if guess else ''}"
 
     return rule
 
