@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.document import read
 from tests.bench import flexgate, nginx
 from tests.bench.cases import CASES
 from tests.bench.cores import divide, pinned
@@ -65,6 +66,13 @@ def test_the_measured_route_stands_last_in_a_table_of_that_length(routes: int) -
     assert table[-1]["path"] == "/bench/*"
     assert all(route["auth"] == "required" and route["rateLimit"]["max"] > 10**8 for route in table)
     assert document["logging"]["sampling"] == {"successRate": 0.1, "errorRate": 1.0}
+
+
+def test_every_policy_of_the_measured_configuration_is_enforced() -> None:
+    """The document is valid and nothing in it is merely accepted: a policy that does not act would cost nothing."""
+    document = read(flexgate.config(flexgate.ROUTES, 9000))
+    assert document.warnings == []
+    assert len(document.config.routes) == flexgate.ROUTES
 
 
 def test_nginx_streams_and_keeps_connections() -> None:
