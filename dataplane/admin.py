@@ -16,6 +16,7 @@ from dataplane import health
 from dataplane.config_dump import config_dump
 from dataplane.explaining import BadQuestion, explained
 from dataplane.system import SystemEndpoint, system_endpoints
+from shared import API_VERSION
 
 if TYPE_CHECKING:
     from dataplane.node import Node
@@ -91,6 +92,6 @@ async def _errors(request: web.Request, handler: Callable[[web.Request], Awaitab
         response = _json({"error": error.reason, "message": message}, status=error.status)
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
-    response.headers["X-API-Version"] = health.API_VERSION
+    response.headers["X-API-Version"] = API_VERSION
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -11,18 +11,19 @@ import contextlib
 import ssl
 import sys
 import uuid
+from collections.abc import Coroutine
 from random import uniform
-from typing import cast
+from typing import Any
 
 from dataplane import log
 from dataplane.access_log import LogWriter
 from dataplane.admin import Admin
-from dataplane.start_error import StartError
 from dataplane.compile_settings import listener_tls
 from dataplane.config_source import ConfigSource
 from dataplane.node import Node
 from dataplane.report import Reporter
 from dataplane.settings import Settings
+from dataplane.start_error import StartError
 from shared import defaults
 from shared.pb.resources_pb2 import Proxy
 
@@ -35,14 +36,12 @@ class DataPlane:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.epoch = uuid.uuid4().hex
-        self.failed: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._reporter: Reporter | None = None
 
     async def start(self) -> None:
         """Boot, listen, follow. Raises ConfigError or StartError; nothing is left behind then."""
         loop = asyncio.get_running_loop()
-        self.failed = loop.create_future()
         self._writer = LogWriter(sys.stdout.buffer)
         self.node = Node(loop, self._writer)
         self.admin = Admin(self.node)
@@ -56,11 +55,11 @@ class DataPlane:
             await self._close()
             raise
         self.node.deadlines.start(loop)
-        self._spawn(self.source.run())
-        self._spawn(self._keep_house())
+        self._spawn("configuration", self.source.run())
+        self._spawn("housekeeping", self._keep_house())
         if self.settings.control_plane:
-            self._reporter = Reporter(self.settings, self.node.traffic, self.epoch)
-            self._spawn(self._reporter.run())
+            self._reporter = self.node.reporter = Reporter(self.settings, self.node.traffic, self.epoch)
+            self._spawn("report", self._reporter.run())
         log.info(
             "listening",
             port=self.traffic_port,
@@ -78,7 +77,7 @@ class DataPlane:
         return self.admin.port
 
     async def stop(self, *, delay: float = 0.0) -> None:
-        """Drain. `delay`: how long to go on accepting, in seconds, while whoever balances sees that we are not ready."""
+        """Drain. `delay`: seconds to go on accepting, while whoever balances sees that we are not ready."""
         listener = self.node.listener
         listener.start_draining()
         self.source.stopped()
@@ -128,15 +127,14 @@ class DataPlane:
         compiled = self.node.compiled
         return compiled.settings.proxy if compiled is not None else Proxy()
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.get_running_loop().create_task(cast("asyncio.coroutines", work))
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
+    async def broken(self) -> None:
+        """Wait until a background task ends, which none ever should; raises what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            raise task.exception() or RuntimeError(f"{task.get_name()} ended")
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A background task never ends by itself: if it does, the worker is broken and says so."""
-        if not task.cancelled() and self.failed is not None and not self.failed.done():
-            self.failed.set_exception(task.exception() or RuntimeError(f"{task.get_name()} ended"))
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
 
     async def _keep_house(self) -> None:
         while True:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 from dataplane import compile_settings as of_settings
 from dataplane.compile_upstream import compile_upstream
@@ -19,7 +19,6 @@ from dataplane.filters.context import Context
 from dataplane.filters.rate_limit import limit_keys
 from dataplane.live import LimitKey, Live
 from dataplane.routing import BadPattern, Condition, Entry, RouteMatch, Router
-from dataplane.routing.condition import Kind
 from dataplane.routing.rewriting import rewriting
 from dataplane.runtime import HeaderEdits, Route, Runtime, Upstream
 from dataplane.upstream import Pool
@@ -176,9 +175,10 @@ def _match(message: pb.Route) -> RouteMatch:
 def _condition(name: str, match: pb.StringMatch) -> Condition:
     if match.HasField("present"):
         return Condition(name, "present" if match.present else "absent")
-    for kind in ("exact", "prefix", "suffix"):
-        if match.HasField(kind):  # type: ignore[arg-type]  # the stub wants a literal
-            return Condition(name, cast(Kind, kind), getattr(match, kind))
+    kinds: tuple[Literal["exact", "prefix", "suffix"], ...] = ("exact", "prefix", "suffix")
+    for kind in kinds:
+        if match.HasField(kind):
+            return Condition(name, kind, getattr(match, kind))
     return Condition(name, "present")
 
 

@@ -46,7 +46,7 @@ def explained(node: Node, question: Any) -> dict[str, Any]:
 
 def _read(question: Any) -> tuple[str, str, str, dict[str, str]]:
     if not isinstance(question, dict):
-        raise BadQuestion("send an object such as {\"method\": \"GET\", \"path\": \"/api/users/1\", \"host\": \"api.example.com\"}")
+        raise BadQuestion('send an object such as {"method": "GET", "path": "/api/users/1", "host": "api.example.com"}')
     for name, value in question.items():
         if name not in _FIELDS:
             raise BadQuestion(f"unknown field {name!r}; there are {', '.join(_FIELDS)}")

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
 _DEFAULT_LOG = LogPolicy()
+ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 class Gateway:
@@ -70,7 +71,7 @@ class Gateway:
             if x.refusal is not None:
                 raise x.refusal
             self._read_target(x)
-            if self._answer_system(x, runtime):
+            if self._answer_itself(x, runtime):
                 return
             if runtime is None:
                 raise NotConfigured(retry_after=1)
@@ -103,14 +104,18 @@ class Gateway:
         """Normalise the path once: what is matched is what is forwarded."""
         if x.method in _REFUSED_METHODS:
             x.close = True
-            raise MethodNotAllowed(headers=(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",))
+            raise MethodNotAllowed(headers=(ALLOW,))
         try:
             target = normalise(origin_form(x))
         except BadTarget as error:
             raise BadRequest(f"The request target is refused: {error}") from error
         x.path, x.query = target.path, target.query
 
-    def _answer_system(self, x: Exchange, runtime: Runtime | None) -> bool:
+    def _answer_itself(self, x: Exchange, runtime: Runtime | None) -> bool:
+        if x.method == "OPTIONS" and (x.raw_target == b"*" or x.max_forwards == 0):
+            # RFC 9110 9.3.7, 7.6.2: about the server as a whole, or meant to come no further.
+            respond.send(x, 200, b"text/plain", b"", (ALLOW,))
+            return True
         endpoint = self.system.get(x.path)
         if (
             endpoint is None

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ class Listener:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.loop = loop
-        self.clock = loop.time
+        self.clock = time.monotonic
         self.deadlines = deadlines
         self.limits = ConnectionLimits()
         self.scheme = b"http"

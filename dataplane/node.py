@@ -18,6 +18,7 @@ from dataplane.http1.deadlines import Deadlines
 from dataplane.listener import Listener
 from dataplane.live import Live
 from dataplane.metrics import Traffic
+from dataplane.report import Reporter
 from dataplane.system import system_endpoints
 from shared.faults import Fault
 from shared.table import Table
@@ -29,13 +30,14 @@ class Node:
     def __init__(self, loop: asyncio.AbstractEventLoop, writer: LogWriter) -> None:
         self.started = time.monotonic()
         self.traffic = Traffic()
-        self.deadlines = Deadlines(loop.time)
+        self.deadlines = Deadlines(time.monotonic)
         self.live = Live(loop, self.deadlines, self.traffic)
         self.log = writer
-        self.gateway = Gateway(self.traffic, writer, loop.time, system_endpoints(self))
+        self.deadlines.also.append(writer.flush)
+        self.gateway = Gateway(self.traffic, writer, time.monotonic, system_endpoints(self))
         self.listener = Listener(self.gateway.handle, self.deadlines, loop)
         self.source: ConfigSource | None = None
-        self.records_lost = 0
+        self.reporter: Reporter | None = None
         self._compiled: Compiled | None = None
 
     def __repr__(self) -> str:
@@ -54,6 +56,11 @@ class Node:
     def source_status(self) -> Status:
         """Where the configuration comes from, and how that goes."""
         return self.source.status if self.source is not None else Status()
+
+    @property
+    def records_lost(self) -> int:
+        """Requests whose measurements were dropped on their way to the control plane."""
+        return self.reporter.records_lost if self.reporter is not None else 0
 
     @property
     def draining(self) -> bool:

@@ -49,7 +49,7 @@ async def relay(x: Exchange, upstream: UpstreamConnection, runtime: Runtime) -> 
     framing_text, framing = framing_line(x, upstream)
     body = upstream.body
     limit = runtime.max_response
-    if limit and (body.length or 0) > limit:
+    if limit and max(body.length or 0, body.received) > limit:
         raise ResponseTooLarge
     if framing is Framing.UNTIL_CLOSE:
         x.close = True

@@ -52,6 +52,7 @@ class Settings:
     tls: StreamTls | None = None
     trust_after: float = 10.0  # seconds
     report_interval: float = 5.0  # seconds
+    drain_delay: float = 1.0  # seconds
     log_level: str | None = None
 
     @property
@@ -184,6 +185,12 @@ OPTIONS = (
     Option("control-plane-key", "PEM file: its private key", "FILE", _readable),
     Option("trust-after", "keep a revision on disk once it served this long (default: 10)", "SECONDS", _not_below(0)),
     Option("report-interval", "send measurements this often (default: 5)", "SECONDS", _not_below(0.01)),
+    Option(
+        "drain-delay",
+        "after SIGTERM, go on accepting for so long while not ready (default: 1)",
+        "SECONDS",
+        _not_below(0),
+    ),
     Option("log-level", "debug, info, warn or error (default: logging.level, else info)", "LEVEL", _level),
     Option("cache-key", "", "KEY", _key, flag=False),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -36,7 +37,7 @@ class Pool:
         self.key = key
         self.address = key[1]
         self.loop = loop
-        self.clock: Callable[[], float] = loop.time
+        self.clock: Callable[[], float] = time.monotonic
         self.deadlines = deadlines
         self.idle: deque[tuple[float, UpstreamConnection]] = deque()
         self.open = 0

@@ -1,7 +1,8 @@
 """Deadlines without a timer per request: connections write down when they expire, one sweep looks.
 
 A phase begins with an assignment to `deadline`; the sweep costs one comparison per connection every INTERVAL seconds
-(1 000 connections: about 0.05% of a core). What is late is late by at most one interval. Time is the loop's clock.
+(1 000 connections: about 0.05% of a core). What is late is late by at most one interval. Time is `time.monotonic`: the loop's own
+clock stands still within a turn and counts whole milliseconds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ NEVER = float("inf")
 
 
 class Expiring(Protocol):
-    """Something with a deadline, in seconds of the loop's clock."""
+    """Something with a deadline, in seconds of the monotonic clock."""
 
     deadline: float
 
@@ -23,15 +24,16 @@ class Expiring(Protocol):
 
 
 class Deadlines:
-    """The set of everything that can expire."""
+    """The set of everything that can expire; `also` are called with each sweep."""
 
-    __slots__ = ("_clock", "_due", "_handle", "_members", "lag")
+    __slots__ = ("_clock", "_due", "_handle", "_members", "also", "lag")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._members: set[Expiring] = set()
         self._handle: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self.also: list[Callable[[], None]] = []
         self.lag = 0.0
         """How late the last sweep was, in seconds: the lag of the event loop."""
 
@@ -47,6 +49,8 @@ class Deadlines:
         for member in [member for member in self._members if member.deadline <= now]:
             member.deadline = NEVER
             member.expired(now)
+        for call in self.also:
+            call()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sweep now, and from here on every INTERVAL."""

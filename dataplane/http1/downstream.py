@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -20,12 +22,13 @@ from dataplane.http1.body import Body
 from dataplane.http1.deadlines import NEVER
 from dataplane.http1.fields import FIELDS, Headers
 from dataplane.http1.request_head import MOST_FIELDS, check_sizes, check_version, examine
-from dataplane.http1.request_limits import chunk_overhead_error, partial_head_error, refusal_of
+from dataplane.http1.request_limits import framing_error, partial_head_error, refusal_of
 
 if TYPE_CHECKING:
     from dataplane.listener import Listener
     from dataplane.upgrade import Tunnel
 
+_RESET = struct.pack("ii", 1, 0)
 _PORT = re.compile(r":[0-9]+$")
 _MOST_PIPELINED = 32
 _MOST_PIPELINED_AT_ONCE = 512
@@ -66,7 +69,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._trailers: Headers = []
         self._url = b""
         self._in_head = self._measure = self._priming = False
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._accounted = 0
         self._skipped: int | None = None
         # request in flight
         self.current: Exchange | None = None
@@ -110,9 +113,10 @@ class DownstreamConnection(asyncio.Protocol):
         if self._parser is None:
             self._receive_raw(data)
             return
-        was_in_head, was_reading = self._in_head, self._reading
+        was_in_head = self._in_head
         if was_in_head or len(data) > self.limits.smallest:
             self._measure = True
+            self._accounted = 0
         try:
             self._parser.feed_data(data)
         except http.HttpParserUpgrade as pause:
@@ -121,8 +125,11 @@ class DownstreamConnection(asyncio.Protocol):
             self._refuse(refusal_of(error, data))
         if self._in_head:
             self._count_head(len(data) if was_in_head else 0)
-        elif self._reading is not None:
-            self._count_body(self._reading, len(data) if self._reading is was_reading else 0)
+        else:
+            if self._reading is not None:
+                self._set_deadline()
+            if self._measure:
+                self._count_framing(len(data))
         if self.current is None:
             self._next()
         if len(self._queue) >= _MOST_PIPELINED:
@@ -212,15 +219,13 @@ class DownstreamConnection(asyncio.Protocol):
         try:
             x.http11 = check_version(parser.get_http_version())
             if self._measure or len(x.headers) > MOST_FIELDS:
-                check_sizes(x, self.limits)
-                self._measure = False
+                self._accounted += check_sizes(x, self.limits)
             length = examine(x)
         except GatewayError as refusal:
             x.refusal = refusal
         if length:
             x.body = Body(self, length if length > 0 else None)
             self._headers = self._trailers = []
-            self._body_bytes = 0
             if x.upgrade is None and parser.should_upgrade():
                 self._skipped = length  # the parser is about to leave out a body that we want
         self._queue.append(x)
@@ -228,6 +233,7 @@ class DownstreamConnection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         x = self._reading
         if x is not None:
+            self._accounted += len(data)
             x.body.feed(data)
             if x.body.limit is not None and x.body.received > x.body.limit:
                 x.body.discard()
@@ -284,12 +290,15 @@ class DownstreamConnection(asyncio.Protocol):
         if error is not None:
             self._refuse(error)
 
-    def _count_body(self, x: Exchange, size: int) -> None:
-        self._body_bytes += size
-        self._set_deadline()
-        if x.body.length is None:
-            error = chunk_overhead_error(self._body_bytes, x.body.received)
-            if error is not None:
+    def _count_framing(self, size: int) -> None:
+        """Of a large read, what was neither head nor content: chunk sizes, extensions, trailers."""
+        self._measure = False
+        error = framing_error(size - self._accounted, self._accounted)
+        if error is not None:
+            if self._reading is None and self._queue:
+                self._parser = None
+                self._queue[-1].cancel(error)
+            else:
                 self._refuse(error)
 
     def _refuse(self, error: GatewayError) -> None:
@@ -397,7 +406,10 @@ class DownstreamConnection(asyncio.Protocol):
         self.transport.close()
 
     def abort(self) -> None:
-        """Close with what is unsent dropped: the client must see that the answer is not whole."""
+        """Reset: the client must see that the answer is not whole, even where only the connection's end ends it."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and not self.lost:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     def close_if_idle(self) -> None:

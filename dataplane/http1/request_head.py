@@ -62,8 +62,8 @@ def examine(x: Exchange) -> int | None:
     return length
 
 
-def check_sizes(x: Exchange, limits: ConnectionLimits) -> None:
-    """Limits of a head in bytes, a name and its value counting together; raises TargetTooLong or HeadersTooLarge."""
+def check_sizes(x: Exchange, limits: ConnectionLimits) -> int:
+    """The size of a head in bytes, within its limits; raises TargetTooLong or HeadersTooLarge."""
     if len(x.raw_target) > limits.header_line:
         raise TargetTooLong(f"The request target may have at most {limits.header_line} bytes")
     if len(x.headers) > MOST_FIELDS:
@@ -76,6 +76,7 @@ def check_sizes(x: Exchange, limits: ConnectionLimits) -> None:
         size += line
     if size > limits.headers_total:
         raise HeadersTooLarge(f"All header fields together may have at most {limits.headers_total} bytes")
+    return size + len(x.raw_target)
 
 
 def check_version(version: str) -> bool:
@@ -95,7 +96,7 @@ def origin_form(x: Exchange) -> bytes:
     if target == b"*":
         if x.method != "OPTIONS":
             raise BadRequest("The target * goes with OPTIONS only")
-        return b"/*"
+        return b"/"
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise BadRequest("The request target is not a path")

@@ -21,12 +21,12 @@ def partial_head_error(received: int, headers: Headers, limits: ConnectionLimits
     return HeadersTooLarge() if headers else TargetTooLong()
 
 
-def chunk_overhead_error(received: int, content: int) -> GatewayError | None:
-    """Framing of a chunked body that outweighs its content: endless extensions or trailers.
+def framing_error(framing: int, content: int) -> GatewayError | None:
+    """Framing that outweighs its content: endless chunk extensions or trailers.
 
     One-byte chunks cost five bytes of framing each, so eight to one lets every honest sender through.
     """
-    if received - content > _CHUNK_OVERHEAD + 8 * content:
+    if framing > _CHUNK_OVERHEAD + 8 * content:
         return BadRequest("The chunk extensions or trailers are too large")
     return None
 

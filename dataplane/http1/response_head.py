@@ -6,11 +6,13 @@ is a 502 (RFC 9112 6.3, EDGE).
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 from dataplane.errors import UpstreamError
-from dataplane.http1.fields import Headers, Role
+from dataplane.http1.fields import Headers, Role, tokens
 
+_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _MOST_FIELDS = 256
 _MOST_BYTES = 128 * 1024
 
@@ -40,6 +42,18 @@ def framing_of(status: int, version: str, headers: Headers, is_head: bool) -> tu
     if length is None:
         return Framing.UNTIL_CLOSE, None
     return (Framing.LENGTH, length) if length else (Framing.NONE, 0)
+
+
+def check_reason(reason: bytes) -> None:
+    """Refuse a reason phrase with control bytes (RFC 9112 4); raises UpstreamError."""
+    if reason != b"OK" and not _REASON.fullmatch(reason):
+        raise UpstreamError(detail="control bytes in the reason phrase")
+
+
+def stays_open(version: str, headers: Headers) -> bool:
+    """Whether the connection persists (RFC 9112 9.3): for answers to HEAD, whose framing the parser misjudges."""
+    named = [t for field, value in headers if field.response_role is Role.CONNECTION for t in tokens(value)]
+    return b"keep-alive" in named if version == "1.0" else b"close" not in named
 
 
 def _declared(headers: Headers) -> tuple[int | None, bool]:

@@ -16,7 +16,7 @@ from dataplane.http1 import parser as http
 from dataplane.http1.body import NO_BODY, Body
 from dataplane.http1.deadlines import NEVER
 from dataplane.http1.fields import FIELDS, Headers
-from dataplane.http1.response_head import Framing, framing_of
+from dataplane.http1.response_head import Framing, check_reason, framing_of, stays_open
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
@@ -260,6 +260,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete or parser is None:
             return
         self._in_head = False
+        check_reason(self.reason)
         status = parser.get_status_code()
         framing, length = framing_of(status, parser.get_http_version(), self._fields, self._is_head)
         if status < 200 and not (status == 101 and self._upgrading()):
@@ -273,7 +274,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.status = status
         if self._is_head or status == 101:
             self._complete = True
-            self._reusable = self._is_head and parser.should_keep_alive()
+            self._reusable = self._is_head and stays_open(parser.get_http_version(), self.headers)
 
     def _take_interim(self, status: int) -> None:
         if status == 101:
