@@ -198,7 +198,7 @@ BODIES = {
     "folded trailer": b"3\r\nabc\r\n0\r\nX-A: a\r\n b\r\n\r\n",
     "bare LF in the trailers": b"3\r\nabc\r\n0\r\nX-A: a\n\n",
     "NUL in a trailer": b"3\r\nabc\r\n0\r\nX-A: a\0\r\n\r\n",
-    "endless extension": b"3;" + b"a" * 100_000 + b"\r\nabc\r\n0\r\n\r\n",
+    "endless extension": b"3;" + b"a" * 1_000_000 + b"\r\nabc\r\n0\r\n\r\n",
     "endless extensions": b"1;aaaaaaaaaaaaaaaaaaaaaaaa\r\na\r\n" * 20_000 + b"0\r\n\r\n",
     "endless trailers": b"0\r\n" + b"X-A: aaaaaaaaaaaaaaaa\r\n" * 20_000 + b"\r\n",
 }

@@ -75,10 +75,11 @@ class RawClient:
         return await self.response(method or data.split(b" ", 1)[0].decode("latin-1"))
 
     async def head(self) -> Head:
-        """The next head, interim or final; the body stays unread."""
+        """The next head, interim or final; the body stays unread. Raises Truncated where the connection ends first."""
         async with asyncio.timeout(DEADLINE):
             head = await read_head(self.reader)
-        assert head is not None, "the connection was closed before an answer"
+        if head is None:
+            raise Truncated("the connection")
         return head
 
     async def response(self, method: str = "GET") -> Response:
