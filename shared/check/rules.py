@@ -157,7 +157,7 @@ FREE = frozenset(
     Auth.clientSecret ApiKey.scopes RateLimit.message RateLimit.shadow RateLimit.enabled RouteRateLimit.message
     RouteRateLimit.shadow RateLimits.enabled RateLimits.shadow Redis.keyPrefix Proxy.systemEndpoints
     Proxy.proxyProtocol Backpressure.enabled Backpressure.maxQueueSize Backpressure.adaptive Threshold.queueSize
-    Logging.redact Metrics.enabled Tracing.enabled ListenerTls.clientCa
+    Logging.redact Sampling.slowMs Metrics.enabled Tracing.enabled ListenerTls.clientCa
     """.split()  # noqa: SIM905  # a list of 70 quoted strings would be one per line
 )
 """Fields that take any value of their type."""

@@ -1,0 +1,83 @@
+"""Warnings about what is accepted and not done yet."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.document import read
+from shared.unenforced import LATER
+
+UPSTREAM = "upstreams: [{name: a, url: 'http://a'%s}]\n"
+ROUTE = "upstreams: [{name: a, url: 'http://a'}, {name: b, url: 'http://b'}]\nroutes: [{path: /a%s}]\n"
+RATES = "rateLimit: {%s}\n"
+
+
+def warned(text: str) -> list[str]:
+    """The paths of the warnings about a text."""
+    warnings = read(text).warnings
+    assert all(w.code == "not_enforced" and w.message.startswith("accepted, not enforced yet: ") for w in warnings)
+    return [warning.path for warning in warnings]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("proxy: {proxyProtocol: true}\n", "proxy.proxyProtocol"),
+        ("security: {ipFilter: {deny: [10.0.0.1]}}\n", "security.ipFilter"),
+        ("security: {cors: {origins: ['*']}}\n", "security.cors"),
+        ("security: {auth: {type: jwt, jwksUrl: 'https://x/keys'}}\n", "security.auth.type"),
+        ("rateLimit: {backend: redis, redis: 'redis://x'}\n", "rateLimit.backend"),
+        (RATES % "mode: leased", "rateLimit.mode"),
+        (RATES % "algorithm: fixed-window", "rateLimit.algorithm"),
+        (RATES % "key: 'claim:sub'", "rateLimit.key"),
+        (RATES % "onStoreError: open", "rateLimit.onStoreError"),
+        (RATES % "global: {max: 1, windowMs: 1, algorithm: sliding-window}", "rateLimit.global.algorithm"),
+        (RATES % "perRoute: [{path: /a, max: 1, windowMs: 1, key: 'claim:x'}]", "rateLimit.perRoute[0].key"),
+        ("circuitBreaker: {failureThreshold: 5}\n", "circuitBreaker"),
+        ("retry: {maxAttempts: 2}\n", "retry"),
+        ("backpressure: {maxConcurrent: 5}\n", "backpressure"),
+        ("priorities: [{name: high}]\n", "priorities"),
+        ("tracing: {otlp: 'http://x'}\n", "tracing"),
+        (UPSTREAM % ", retries: 2", "upstreams[0].retries"),
+        (UPSTREAM % ", circuitBreaker: true", "upstreams[0].circuitBreaker"),
+        (UPSTREAM % ", healthCheck: /health", "upstreams[0].healthCheck"),
+        (UPSTREAM % ", passiveHealth: {}", "upstreams[0].passiveHealth"),
+        (UPSTREAM % ", loadBalancer: random", "upstreams[0].loadBalancer"),
+        (UPSTREAM % ", limits: {maxConnections: 5}", "upstreams[0].limits"),
+        (UPSTREAM % ", dns: 30s", "upstreams[0].dns"),
+        (UPSTREAM % ", http2: true", "upstreams[0].http2"),
+        (ROUTE % ", split: [{upstream: a, weight: 1}]", "routes[0].split"),
+        (ROUTE % ", upstream: a, cors: {origins: [x]}", "routes[0].cors"),
+        (ROUTE % ", upstream: a, bodySchema: {type: object}", "routes[0].bodySchema"),
+        (ROUTE % ", upstream: a, cache: {ttl: 5s}", "routes[0].cache"),
+        (ROUTE % ", upstream: a, mirror: {upstream: b}", "routes[0].mirror"),
+        (ROUTE % ", upstream: a, fault: {delay: 5s}", "routes[0].fault"),
+        (ROUTE % ", upstream: a, auth: {type: basic}", "routes[0].auth.type"),
+        ("consumers: [{name: a, rateLimit: {max: 1, windowMs: 1}}]\n", "consumers[0].rateLimit"),
+    ],
+)
+def test_what_is_not_done_is_told(text: str, path: str) -> None:
+    """Asking for it gives one warning where it was written (a Redis backend brings its address along)."""
+    assert [where for where in warned(text) if where != "rateLimit.redis"] == [path]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "proxy: {proxyProtocol: false}\n",
+        "security: {auth: {type: apiKey}, ipFilter: {}}\n",
+        RATES % "backend: local, mode: exact, algorithm: token-bucket, key: ip, onStoreError: local",
+        "circuitBreaker: false\nretry: {enabled: false, maxAttempts: 3}\ntracing: false\nbackpressure: false\n",
+        UPSTREAM % ", retries: 0, healthCheck: false, circuitBreaker: false, loadBalancer: round-robin, http2: false",
+        ROUTE % ", upstream: a, cache: false, bodySchema: {}",
+        "metrics: true\nlogging: {level: debug}\n",
+    ],
+)
+def test_what_doing_nothing_honours_is_not_told(text: str) -> None:
+    """Switching something off that is not there is no reason for a warning."""
+    assert warned(text) == []
+
+
+def test_entries_say_what_happens_instead() -> None:
+    """Each entry has the work that brings it and what an operator gets until then."""
+    assert all(later.work and later.instead for later in LATER.values())
