@@ -130,7 +130,6 @@ async def _send_body(x: Exchange, connection: UpstreamConnection) -> None:
             x.connection.write(_CONTINUE)
         while chunks := await body.read():
             connection.writelines(_chunk(chunks) if chunked else chunks)
-            connection.sending()
             await connection.drain()
         if chunked:
             connection.write(CRLF.join((b"0", *body.trailers, b"", b"")))

@@ -42,7 +42,7 @@ def build(route: Route, context: Context) -> RequestFilter | None:
     if not limits:
         return None
     live = context.live
-    clock = live.loop.time
+    clock = time.monotonic
     epoch = time.time() - clock()
     traffic = live.traffic.route(route.name)
 

@@ -1,8 +1,8 @@
 """Deadlines without a timer per request: connections write down when they expire, one sweep looks.
 
 A phase begins with an assignment to `deadline`; the sweep costs one comparison per connection every INTERVAL seconds
-(1 000 connections: about 0.05% of a core). What is late is late by at most one interval. Time is `time.monotonic`: the loop's own
-clock stands still within a turn and counts whole milliseconds.
+(1 000 connections: about 0.05% of a core). What is late is late by at most one interval. Time is `time.monotonic`: the
+loop's own clock stands still within a turn and counts whole milliseconds.
 """
 
 from __future__ import annotations

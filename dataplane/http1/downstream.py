@@ -286,7 +286,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
-        error = partial_head_error(self._head_bytes, self._headers, self.limits)
+        error = partial_head_error(self._head_bytes, self._url, self.limits)
         if error is not None:
             self._refuse(error)
 
@@ -337,7 +337,10 @@ class DownstreamConnection(asyncio.Protocol):
             return
         self.current = x = self._queue.popleft()
         self._request_deadline = x.started + self.limits.request
-        self.deadline = self._request_deadline
+        if x.body.complete:
+            self.deadline = self._request_deadline
+        else:
+            self._set_deadline()
         self.listener.spawn(x)
         if self._held_by_queue and not self._queue:
             self._held_by_queue = False
@@ -350,8 +353,12 @@ class DownstreamConnection(asyncio.Protocol):
 
     def can_stay_open(self, x: Exchange) -> bool:
         """Whether the connection can carry another request after this answer; ask when the answer begins."""
-        if not x.keep_alive or x.close or self._parser is None or self.listener.draining:
-            return x.upgrade is not None and x.keep_alive and not x.close and not self.listener.draining
+        if not x.keep_alive or x.close:
+            return False
+        if self._queue:
+            return True  # they came before whatever ends this connection
+        if self.listener.draining or (self._parser is None and x.upgrade is None):
+            return False
         body = x.body
         if body.complete:
             return True
@@ -436,10 +443,10 @@ class DownstreamConnection(asyncio.Protocol):
         x = self.current
         if self._tunnel is not None:
             self._tunnel.expired()
-        elif x is not None and now >= self._request_deadline:
+        elif self._linger_left >= 0 or (self._drained is not None and now < self._request_deadline):
+            self.abort()
+        elif x is not None and (x.body.complete or self._held_by_body):
             x.cancel(RequestTimeout())
-        elif self._linger_left >= 0 or self._drained is not None:
-            self.transport.abort()
         elif x is not None:
             x.cancel(ClientTimeout("The request body took too long to arrive"))
         elif self._in_head:

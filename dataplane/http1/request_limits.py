@@ -6,7 +6,6 @@ import re
 
 from dataplane.errors import BadRequest, GatewayError, HeadersTooLarge, MethodUnknown, TargetTooLong
 from dataplane.http1 import parser as http
-from dataplane.http1.fields import Headers
 from dataplane.runtime import ConnectionLimits
 
 _CHUNK_OVERHEAD = 16 * 1024
@@ -14,11 +13,11 @@ _UNKNOWN_METHOD = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32} [/*h]")
 _TLS_HANDSHAKE = b"\x16\x03"
 
 
-def partial_head_error(received: int, headers: Headers, limits: ConnectionLimits) -> GatewayError | None:
+def partial_head_error(received: int, target: bytes, limits: ConnectionLimits) -> GatewayError | None:
     """A head that is already too large while its end is not in sight."""
     if received <= limits.headers_total:
         return None
-    return HeadersTooLarge() if headers else TargetTooLong()
+    return TargetTooLong() if len(target) > limits.header_line else HeadersTooLarge()
 
 
 def framing_error(framing: int, content: int) -> GatewayError | None:

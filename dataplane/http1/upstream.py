@@ -85,9 +85,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = self.pool.clock() + response_seconds if response_seconds else NEVER
 
     def sending(self) -> None:
-        """A part of the body goes out: its time runs anew, and the answer's has not begun."""
+        """The body is on its way: the answer's time has not begun, and waiting for the client is not ours to time."""
         if not self.status:
-            self._restart(self._idle_seconds)
+            self.deadline = NEVER
 
     def sent(self) -> None:
         """The body is out: from here the answer's first byte is awaited."""
@@ -114,7 +114,10 @@ class UpstreamConnection(asyncio.Protocol):
     async def drain(self) -> None:
         """Wait until the endpoint has read enough; raises ConnectionLost when it is gone."""
         if self._drained is not None:
+            if not self.status:
+                self._restart(self._idle_seconds)
             await self._drained
+            self.sending()
         if self.lost:
             raise ConnectionLost
 
