@@ -75,7 +75,7 @@ def normal_path(text: str) -> str:
     except BadTarget as error:
         raise BadPattern(f"this can never match a request: {_lowered(error.reason)}") from error
     if target.query is not None:
-        raise BadPattern('a path ends before the "?"; to ask for query parameters use `query`')
+        raise BadPattern('a path holds no "?"; what a route asks of the query stands under `query`')
     return target.path
 
 
