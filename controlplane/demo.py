@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 
-import orjson
 from aiohttp import web
 
 SLOWEST = 60_000  # milliseconds
@@ -24,7 +24,7 @@ async def echo(request: web.Request) -> web.Response:
         "headers": dict(request.headers),
         "bytes": len(await request.read()),
     }
-    return web.Response(body=orjson.dumps(seen, option=orjson.OPT_INDENT_2) + b"\n", content_type="application/json")
+    return web.json_response(seen, dumps=lambda body: json.dumps(body, indent=2) + "\n")
 
 
 async def status(request: web.Request) -> web.Response:

@@ -74,9 +74,12 @@ class DisplacedError(Exception):
 class Nodes:
     """All nodes by id."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, *, remember: float = REMEMBER) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, remember: float = REMEMBER, limit: int = LIMIT
+    ) -> None:
         self._clock = clock
         self._remember = remember
+        self._limit = limit
         self._nodes: dict[str, Node] = {}
         self.nacks = 0
         self.drifts = 0
@@ -174,7 +177,7 @@ class Nodes:
         """Drop nodes that left long ago, or that are too many."""
         horizon = self._clock() - self._remember
         gone = sorted((node.since, node.id) for node in self._nodes.values() if not node.connected)
-        surplus = len(self._nodes) - LIMIT
+        surplus = len(self._nodes) - self._limit
         for index, (since, name) in enumerate(gone):
             if since >= horizon and index >= surplus:
                 return

@@ -30,10 +30,9 @@ class Rate:
         """(epoch seconds at which an interval begins, requests per second in it), oldest first."""
         now = self._now()
         self._index(now, now)
-        begins = [self._start + index * self._width for index in range(len(self._counts))]
-        # The newest interval has not ended: what it holds so far is spread over the time so far.
-        spans = [max(1.0, min(self._width, now - begin)) for begin in begins]
-        return [(begin, count / span) for begin, count, span in zip(begins, self._counts, spans, strict=True)]
+        # The newest interval still fills. Nodes report every few seconds, all at once: to divide by the time so far
+        # would show peaks that never were.
+        return [(self._start + index * self._width, count / self._width) for index, count in enumerate(self._counts)]
 
     def _index(self, at: float, now: float) -> int:
         """The interval of `at`, with the intervals up to `now` in place."""

@@ -61,9 +61,10 @@ class Summary:
 class Traffic:
     """Merged counts by key."""
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, now: Callable[[], float] = time.time, *, series: int = SERIES) -> None:
         self.rate = Rate(now)
         self.records_lost = 0
+        self._series = series
         self._counts: dict[Key, Counts] = {}
 
     def __repr__(self) -> str:
@@ -107,7 +108,7 @@ class Traffic:
         key = counts.route, counts.method, counts.status
         found = self._counts.get(key)
         if found is None:
-            if len(self._counts) >= SERIES:
+            if len(self._counts) >= self._series:
                 key = "OTHER", "OTHER", counts.status
             found = self._counts.setdefault(key, Counts())
         return found

@@ -1,0 +1,79 @@
+"""Flags and variables of the control plane; what makes no sense is one line and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controlplane.settings import OPTIONS, Settings, parse
+
+CONFIG = ("--config", "proxy.yml")
+
+
+def test_defaults() -> None:
+    """Only the file is needed; both ports are for this machine alone."""
+    assert parse(CONFIG, {}) == Settings(Path("proxy.yml"))
+    assert parse(CONFIG, {}).host == "127.0.0.1"
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    """Variables count where no flag is given; an empty one counts as not set."""
+    environ = {
+        "FLEXGATE_CONFIG": "a.yml",
+        "FLEXGATE_CP_PORT": "1",
+        "FLEXGATE_CP_GRPC_PORT": "",
+        "FLEXGATE_NODE_TOKEN": "t",
+    }
+    settings = parse(("--port", "2"), environ)
+    assert (settings.config, settings.port, settings.grpc_port) == (Path("a.yml"), 2, 50051)
+    assert settings.node_token == "t"
+    assert "'t'" not in repr(settings)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gateway.example"])
+def test_tokens_are_needed_where_others_can_reach(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An address beyond loopback is refused without both tokens, and accepted with them."""
+    for tokens in ((), ("--admin-token", "a"), ("--node-token", "n")):
+        with pytest.raises(SystemExit) as stopped:
+            parse((*CONFIG, "--host", host, *tokens), {})
+        assert stopped.value.code == 2
+        assert "can be reached from elsewhere" in capsys.readouterr().err
+    assert parse((*CONFIG, "--host", host, "--admin-token", "a", "--node-token", "n"), {}).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_token(host: str) -> None:
+    """What only this machine can reach works out of the box."""
+    assert parse((*CONFIG, "--host", host), {}).host == host
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "message"),
+    [
+        ((), {}, "--config FILE"),
+        ((*CONFIG, "--port", "65536"), {}, "--port: '65536' is not a port"),
+        (CONFIG, {"FLEXGATE_CP_PORT": "x"}, "FLEXGATE_CP_PORT: 'x' is not a port"),
+        ((*CONFIG, "--heartbeat", "0"), {}, "--heartbeat: '0' is not a number of seconds"),
+        ((*CONFIG, "--log-level", "loud"), {}, "--log-level: 'loud' is not one of"),
+        ((*CONFIG, "--grpc-cert", "a"), {}, "go together"),
+        ((*CONFIG, "--grpc-client-ca", "a"), {}, "needs --grpc-cert"),
+        ((*CONFIG, "--port", "5", "--grpc-port", "5"), {}, "both 5"),
+        ((*CONFIG, "--prot", "5"), {}, "--prot"),
+    ],
+)
+def test_nonsense_is_one_line(
+    argv: tuple[str, ...], environ: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each names the flag or the variable, and what would be right."""
+    with pytest.raises(SystemExit) as stopped:
+        parse(argv, environ)
+    text = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert message in text
+    assert text.count("\n") == 1
+
+
+def test_every_setting_has_an_option() -> None:
+    """No setting that cannot be given, no option that goes nowhere."""
+    assert {option.field for option in OPTIONS} == set(Settings.__slots__)
