@@ -70,10 +70,11 @@ class TokenGate(aio.ServerInterceptor):
 
 
 def _refusing(reason: str) -> grpc.RpcMethodHandler[Any, Any]:
-    async def refuse(_request: object, context: aio.ServicerContext[Any, Any]) -> None:
+    async def refuse(_requests: object, context: aio.ServicerContext[Any, Any]) -> None:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, reason)
 
-    return grpc.unary_unary_rpc_method_handler(refuse)
+    # As a stream it fits calls of every kind, and need not wait for a message before it refuses.
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 _REFUSED = {

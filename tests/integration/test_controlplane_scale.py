@@ -36,8 +36,7 @@ async def test_an_edit_is_encoded_once_for_all_nodes() -> None:
             table = table.changed([route("r7", f"/edit/{edit}")], [])
             await server.publish(table)
             await asyncio.gather(*(_follow(node) for node in nodes))
-            revision = server.publisher.revision
-            await until(lambda revision=revision: server.nodes.states(revision)["current"] == NODES)
+            await until(lambda: server.nodes.states(server.publisher.revision)["current"] == NODES)
 
         assert server.publisher.encoded == 1 + EDITS
         assert all(node.table.digest == table.digest for node in nodes)
