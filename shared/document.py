@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
 from google.protobuf import json_format
 
 from shared.check import check, owned
@@ -21,6 +20,7 @@ from shared.normalise import Normalised, normalise
 from shared.pb.resources_pb2 import Config
 from shared.route_names import name_routes
 from shared.unenforced import unenforced
+from shared.yaml_dump import dump
 from shared.yaml_lines import Source, load
 
 _CONSEQUENCES = {"required", "unknown_reference"}
@@ -77,8 +77,7 @@ def export(config: Config) -> dict[str, object]:
 
 def write(config: Config) -> str:
     """The same as YAML text."""
-    text: str = yaml.safe_dump(export(config), sort_keys=False, allow_unicode=True, width=120)
-    return text
+    return dump(export(config))
 
 
 def _message(result: Normalised) -> Config:

@@ -11,8 +11,8 @@ from fractions import Fraction
 
 _DURATIONS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZES = {"b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
-# At most 12 digits on each side of the point: every exact product stays small, whatever a file says.
-_QUANTITY = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)[ ]?([A-Za-z%]*)")
+# Bounded on each side of the point (64-bit numbers have 19 digits): exact products stay small, whatever a file says.
+_QUANTITY = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)[ ]?([A-Za-z%]*)")
 
 
 def duration(value: object) -> int:
@@ -38,7 +38,7 @@ def size(value: object) -> int:
 
 def percent(value: object) -> float:
     """50.0 of 50, 50.0 or "50%"."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
         return float(value)
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None or match[2] != "%":

@@ -67,7 +67,7 @@ def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 0
 
 
-def _plain(text: str) -> object:
+def plain(text: str) -> object:
     """What an unquoted scalar means."""
     if text in _WORDS:
         return _WORDS[text]
@@ -192,7 +192,7 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent, path: str) -> object:
         if event.tag is None and event.implicit[0]:
-            return _plain(event.value)
+            return plain(event.value)
         if event.tag != "!" and event.tag is not None:
             self._untagged(event, path, "str")
         return event.value
