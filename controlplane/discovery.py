@@ -55,7 +55,7 @@ class Discovery:
         await self._pulse.run()
 
     async def drain(self, grace: float) -> None:
-        """Send every node elsewhere; returns when all have gone, after `grace` seconds at the latest."""
+        """Send every node elsewhere; those that have not gone after `grace` seconds are cut off."""
         self._draining = True
         for session in self._sessions:
             session.drain()
@@ -64,6 +64,9 @@ class Discovery:
                 await self._empty.wait()
         except TimeoutError:
             log.info("drain.timeout", streams=len(self._sessions))
+            for session in self._sessions:
+                session.end(grpc.StatusCode.UNAVAILABLE, "this control plane is shutting down")
+            await self._empty.wait()
 
     async def _stream(self, _requests: object, context: Context) -> None:
         """One stream, from its Hello to its end."""

@@ -82,6 +82,11 @@ class Session:
         self._draining = True
         self.wake.set()
 
+    def end(self, code: grpc.StatusCode, reason: str) -> None:
+        """End the stream from outside."""
+        if not self._ending.done():
+            self._ending.set_result(Over(code, reason))
+
     async def run(self) -> Over:
         """Talk until the stream is over; why it was."""
         over = Over(grpc.StatusCode.OK, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -330,13 +331,22 @@ async def test_hello_comes_first_and_once() -> None:
 
 
 async def test_drain_sends_nodes_elsewhere() -> None:
-    """On shutdown nodes are told to go, the control plane waits for them, and refuses new ones."""
+    """On shutdown nodes are told to go, the control plane waits until they have gone, and refuses new ones."""
     async with connected() as (server, node):
-        await server.discovery.drain(0.0)
+        draining = asyncio.create_task(server.discovery.drain(20.0))
         message = await node.next()
         assert "shutting down" in message.drain.reason
+        assert not draining.done()
         await node.call.done_writing()
         assert (await node.end())[0] is grpc.StatusCode.OK
-        await server.discovery.drain(20.0)
+        await draining
         await node.connect()
         assert (await node.end())[0] is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_node_that_ignores_drain_is_cut_off() -> None:
+    """When the grace is over, the streams that are left end with a reason."""
+    async with connected() as (server, node):
+        await server.discovery.drain(0.0)
+        assert (await node.end())[0] is grpc.StatusCode.UNAVAILABLE
+        assert server.nodes.live == 0
