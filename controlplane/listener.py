@@ -45,7 +45,9 @@ def grpc_server(settings: Settings) -> tuple[aio.Server, int]:
             return server, server.add_insecure_port(address)
         return server, server.add_secure_port(address, _credentials(settings))
     except RuntimeError as error:
-        raise StartError(f"cannot listen on {address} for gRPC: {error}") from error
+        # The port was free just now; what gRPC cannot use is most likely the certificate.
+        files = f" with {settings.grpc_cert} and {settings.grpc_key}" if settings.grpc_cert else ""
+        raise StartError(f"cannot listen on {address} for gRPC{files}: {error}") from error
 
 
 def _bound(host: str, port: int, purpose: str) -> socket.socket:

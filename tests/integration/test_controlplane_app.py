@@ -7,12 +7,17 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from grpc import aio
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse  # type: ignore[import-untyped]  # no stubs
 from grpc_health.v1.health_pb2_grpc import HealthStub  # type: ignore[import-untyped]  # no stubs
@@ -360,6 +365,62 @@ async def test_tokens(tmp_path: Path) -> None:
         assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
         assert len((await admin.ListNodes(ListNodesRequest(), metadata=boss)).nodes) == 1
         await HealthStub(channel).Check(HealthCheckRequest())
+
+
+def certificate(directory: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that signs itself, and its key, as PEM files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    (directory / "cert.pem").write_bytes(signed.public_bytes(pem))
+    (directory / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return directory / "cert.pem", directory / "key.pem"
+
+
+async def test_tls(tmp_path: Path) -> None:
+    """With a certificate the gRPC port speaks TLS only; with authorities, clients need a certificate."""
+    cert, key = certificate(tmp_path)
+    authority, private = cert.read_bytes(), key.read_bytes()
+    anonymous = grpc.ssl_channel_credentials(authority)
+    known = grpc.ssl_channel_credentials(authority, private, authority)
+    async with started(tmp_path, grpc_cert=cert, grpc_key=key) as (control_plane, _):
+        assert await _lists_nodes(control_plane, anonymous)
+        async with _channel(control_plane) as channel:
+            with pytest.raises(aio.AioRpcError):
+                await AdminStub(channel).ListNodes(ListNodesRequest(), timeout=DEADLINE)
+    async with started(tmp_path, grpc_cert=cert, grpc_key=key, grpc_client_ca=cert) as (control_plane, _):
+        assert await _lists_nodes(control_plane, known)
+        assert not await _lists_nodes(control_plane, anonymous)
+
+
+@pytest.mark.parametrize("content", [None, "no PEM"])
+async def test_a_bad_certificate_is_one_line(tmp_path: Path, content: str | None) -> None:
+    """A certificate that is missing or broken refuses the start, and names the file."""
+    _, key = certificate(tmp_path)
+    bad = tmp_path / "bad.pem"
+    if content is not None:
+        bad.write_text(content)
+    with pytest.raises(StartError, match=r"bad\.pem"):
+        async with started(tmp_path, grpc_cert=bad, grpc_key=key):
+            pass
+
+
+async def _lists_nodes(control_plane: ControlPlane, credentials: grpc.ChannelCredentials) -> bool:
+    """Whether a client with these credentials is served."""
+    async with aio.secure_channel(f"localhost:{control_plane.grpc_port}", credentials) as channel:
+        try:
+            await AdminStub(channel).ListNodes(ListNodesRequest(), timeout=DEADLINE)
+        except aio.AioRpcError:
+            return False
+    return True
 
 
 async def test_a_foreign_name_is_refused_without_a_token(tmp_path: Path) -> None:
