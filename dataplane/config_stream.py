@@ -14,6 +14,7 @@ from typing import Protocol
 from grpc import aio
 
 from dataplane.intake import Intake, Proposal
+from dataplane.together import together
 from shared.pb.discovery_pb2 import ControlMessage, Hello, NodeHeartbeat, NodeMessage, Resync
 
 MISSED_BEATS = 3
@@ -62,14 +63,7 @@ class ConfigStream:
 
     async def run(self) -> None:
         """Talk until the stream is over, which raises: Ended, or the error of the call."""
-        end: Exception = Ended("the stream ended")
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen())
-                tasks.create_task(self._speak())
-        except* (Ended, aio.AioRpcError) as group:
-            end = group.exceptions[0]
-        raise end
+        await together(self._listen(), self._speak())
 
     async def _listen(self) -> None:
         while True:

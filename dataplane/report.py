@@ -19,6 +19,7 @@ from dataplane import log
 from dataplane.dial import Redial, addresses, describe, dial, metadata
 from dataplane.settings import Settings
 from dataplane.spool import Spool
+from dataplane.together import together
 from shared.pb.telemetry_pb2 import ReportAck, ReportBatch, RouteCounts
 from shared.pb.telemetry_pb2_grpc import TelemetryStub
 
@@ -56,7 +57,7 @@ class Reporter:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self.spool = spool or Spool(settings.node_id, instance_epoch)
+        self.spool = spool if spool is not None else Spool(settings.node_id, instance_epoch)
         self._settings = settings
         self._traffic = traffic
         self._now = now
@@ -84,10 +85,10 @@ class Reporter:
         self.collect()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while len(self.spool):
+                while not self.spool.delivered:
                     self._acked.clear()
                     await self._acked.wait()
-        return not len(self.spool)
+        return self.spool.delivered
 
     def collect(self) -> None:
         """Put what was counted since the last time into the spool."""
@@ -113,18 +114,15 @@ class Reporter:
 
     async def _converse(self, address: str) -> str:
         """One stream, from the dial to its end; why it ended."""
-        reason = "the stream ended"
         try:
             async with dial(address, self._settings) as channel:
                 call = TelemetryStub(channel).Report(metadata=metadata(self._settings))
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._send(call))
-                    tasks.create_task(self._take_acknowledgements(call))
-                    tasks.create_task(self._watch())
-        except* (aio.AioRpcError, UnansweredError, OSError) as group:
-            error = group.exceptions[0]
-            reason = describe(error) if isinstance(error, aio.AioRpcError) else str(error)
-        return reason
+                await together(self._send(call), self._take_acknowledgements(call), self._watch())
+        except aio.AioRpcError as error:
+            return describe(error)
+        except (UnansweredError, OSError) as error:
+            return str(error)
+        return "the stream ended"
 
     async def _send(self, call: Call) -> None:
         """All that is in the spool, and whatever comes."""

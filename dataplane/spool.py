@@ -64,6 +64,11 @@ class Spool:
                 self._trim()
 
     @property
+    def delivered(self) -> bool:
+        """Whether all there was to tell is acknowledged, losses too."""
+        return not (self._sent or self._waiting or self._untold)
+
+    @property
     def oldest_sent(self) -> int | None:
         """The sequence number that an acknowledgement is due for; None: nothing is on its way."""
         return self._sent[0].seq if self._sent else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from shared.faults import ConfigError, Fault
 from shared.pb.resources_pb2 import Resource, Route
 from shared.table import Table, pack
@@ -28,13 +26,13 @@ def names(of: Table) -> set[str]:
 class NotingTarget:
     """Serves whatever it is given, except tables with a route named "bad" (refused) or "bug" (a fault of ours)."""
 
-    def __init__(self, warnings: Iterable[Fault] = ()) -> None:
+    def __init__(self) -> None:
+        self.warnings: list[Fault] = []  # of every apply
         self.table: Table | None = None
         self.revision = 0
         self.applied: list[int] = []
         self.live: list[int] = []
         self.bell = Bell()
-        self._warnings = list(warnings)
 
     def apply(self, table: Table, revision: int) -> list[Fault]:
         if ("route", "bug") in table:
@@ -44,7 +42,7 @@ class NotingTarget:
         self.table, self.revision = table, revision
         self.applied.append(revision)
         self.bell.ring()
-        return self._warnings
+        return self.warnings
 
     def live_nodes(self, count: int) -> None:
         self.live.append(count)

@@ -135,7 +135,7 @@ def test_a_current_that_is_not_is_told() -> None:
     """Where the control plane takes the node for what it is not, everything is asked for."""
     intake = Intake(Held(table("a"), 1, "e"))
     intake.current(Current(revision=1, store_epoch="e"))
-    assert intake.settled
+    assert intake.take() is None
     intake.current(Current(revision=2, store_epoch="e"))
     assert not intake.settled
     assert "revision 2" in doubted(intake).reason
