@@ -42,8 +42,7 @@ def explain(
         reasons = _reasons(arm, host if not reachable else None, method, headers, query)
         if not reasons and not served:
             served = name
-            verdicts.pop(name, None)  # it was refused as another arm of the same route
-            verdicts[name] = Verdict(name, True, "matches")
+            verdicts[name] = Verdict(name, True, "matches")  # also where another arm of the route was refused
         elif name not in verdicts:
             verdicts[name] = Verdict(name, False, "; ".join(reasons) or f'would match, but "{served}" comes first')
     if not served:

@@ -42,6 +42,8 @@ def test_a_normal_path_stays_as_it_is(raw: str) -> None:
         ("/a///b//", "/a/b/"),
         ("/a//../b", "/b"),
         ("/%7euser/%41%2d%5F", "/~user/A-_"),
+        ("/%7Euser", "/~user"),
+        ("/%30%39%61%7A%2E5", "/09az.5"),
         ("/caf%c3%a9/%3b", "/caf%C3%A9/%3B"),
         ('/{id}/a|b/"x"/[0]/<>^`', "/%7Bid%7D/a%7Cb/%22x%22/%5B0%5D/%3C%3E%5E%60"),
     ],
@@ -86,6 +88,7 @@ def test_the_query_goes_on_byte_for_byte(raw: str, query: str | None, changed: b
         (b"/a%2fb", "an encoded slash"),
         (b"/a%2Fb", "an encoded slash"),
         (b"/a%5cb", "an encoded backslash"),
+        (b"/a%5Cb", "an encoded backslash"),
         (b"/a\\b", "a backslash"),
         (b"/a%zz", "a malformed percent-encoding"),
         (b"/a%4", "a malformed percent-encoding"),
@@ -99,6 +102,8 @@ def test_the_query_goes_on_byte_for_byte(raw: str, query: str | None, changed: b
         (b"/.;x/a", "a dot segment with parameters"),
         (b"/a/%2e.;x", "a dot segment with parameters"),
         (b"/a/..%3bx", "a dot segment with parameters"),
+        (b"/a/..%3Bx", "a dot segment with parameters"),
+        (b"/a/.%3B/b", "a dot segment with parameters"),
     ],
 )
 def test_what_could_be_read_two_ways_is_refused(raw: bytes, reason: str) -> None:

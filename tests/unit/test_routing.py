@@ -279,6 +279,7 @@ def test_a_change_leaves_the_rest_alone() -> None:
     assert all(old._root.literals[f"svc{i}"] is new._root.literals[f"svc{i}"] for i in range(3, 100))
     assert [routed(old, "/svc1/x"), routed(old, "/svc2/x")] == ["r1", "r2"]
     assert [routed(new, "/svc1/x"), routed(new, "/svc2/x"), routed(new, "/svc2/x/more")] == [None, None, "r2"]
+    assert routed(new.changed([], [entry("flat", "/flat")]), "/svc2/x/more") == "r2"
     assert repr(new) == "<Router 99 routes>"
 
 

@@ -51,6 +51,12 @@ def test_slips_of_the_pen_are_found(path: str, reason: str) -> None:
     assert verdict.reason.endswith(reason)
 
 
+def test_a_true_reason_is_kept() -> None:
+    """A route of the very path is not said to be a slash away from it."""
+    router = Router.build([Entry(RouteMatch("x", "/x/*", methods=frozenset({"GET"})), None)])
+    assert explain(router, "/x/", "h", "POST") == [Verdict("x", False, "takes only GET")]
+
+
 def test_nothing_near_is_no_verdict() -> None:
     """A path unlike any other gets an empty list, and a long list is cut."""
     assert explain(ROUTER, "/elsewhere", "h", "GET") == []
