@@ -88,10 +88,14 @@ class Worker:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
-            # A process group of its own: Ctrl-C is for the parent, which tells the children in its own way.
-            process = await asyncio.create_subprocess_exec(
-                *self._command(self.index), stdin=theirs.fileno(), process_group=0
-            )
+            try:
+                # A process group of its own: Ctrl-C is for the parent, which tells the children in its own way.
+                process = await asyncio.create_subprocess_exec(
+                    *self._command(self.index), stdin=theirs.fileno(), process_group=0
+                )
+            except OSError as error:
+                log.warn("worker.not_started", worker=self.index, reason=str(error))
+                return 1
             theirs.close()
             self._process = process
             if self._asked is not None:  # while it was being started
@@ -176,7 +180,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             crashes = 0 if loop.time() - began >= STEADY_SECONDS else crashes + 1
-            delay = self._delay(crashes)
+            delay = self.delay(crashes)
             log.warn("worker.ended", worker=worker.index, reason=_reason(code), restart_in_seconds=round(delay, 2))
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
@@ -188,7 +192,7 @@ class Supervisor:
         self._exit_code = code if code > 0 else 1
         self.stop()
 
-    def _delay(self, crashes: int) -> float:
+    def delay(self, crashes: int) -> float:
         """Half of it fixed, so that a crashing child costs little; half of it by chance, so that they spread."""
         limit = min(LONGEST_DELAY, self._first_delay * float(1 << min(max(crashes - 1, 0), 16)))
         return limit * (1 + self._jitter()) / 2

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.last_known_good import LastKnownGood
 from shared import __version__
 from shared.faults import Fault
 from shared.pb.discovery_pb2 import Held
@@ -27,6 +26,11 @@ async def at_one(cache_dir: Path) -> AsyncIterator[tuple[DataPlaneNode, ControlP
         await stream.snapshot(ONE, 1)
         assert (await stream.answer()).ack.revision == 1
         yield one, cp, stream
+
+
+def kept(cache_dir: Path) -> list[Path]:
+    """The files of the generations that are on disk."""
+    return list(cache_dir.glob("worker-0/generation-*.lkg"))
 
 
 async def test_hello_tells_who_comes(tmp_path: Path) -> None:
@@ -211,8 +215,7 @@ async def test_a_node_boots_from_what_it_kept_and_is_told_that_it_is_current(tmp
             stream = await cp.stream()
             await stream.snapshot(TWO, 4)
             await stream.answer()
-            kept = LastKnownGood(first.settings.worker_dir, first.settings.cache_key)
-            while not kept.paths():
+            while not kept(tmp_path):
                 await stream.beat()  # the keeper writes in its own time; each turn is real I/O
         assert first.discovery.status.save_failures == 0
         made = DataPlaneNode(tmp_path, [cp.address])
