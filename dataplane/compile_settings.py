@@ -17,12 +17,15 @@ _TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 def connection_limits(proxy: pb.Proxy) -> ConnectionLimits:
     """What a client connection may cost."""
     timeout = proxy.timeout
+    line = proxy.max_header_size if proxy.HasField("max_header_size") else defaults.MAX_HEADER_SIZE
+    total = proxy.max_headers_size if proxy.HasField("max_headers_size") else defaults.MAX_HEADERS_SIZE
     return ConnectionLimits(
         idle=_seconds(timeout.idle if timeout.HasField("idle") else defaults.IDLE_TIMEOUT),
         header=_seconds(timeout.header if timeout.HasField("header") else defaults.HEADER_TIMEOUT),
         request=request_seconds(proxy) or float("inf"),
-        header_line=proxy.max_header_size if proxy.HasField("max_header_size") else defaults.MAX_HEADER_SIZE,
-        headers_total=proxy.max_headers_size if proxy.HasField("max_headers_size") else defaults.MAX_HEADERS_SIZE,
+        header_line=line,
+        headers_total=total,
+        smallest=min(line, total),
         max_connections=proxy.max_connections if proxy.HasField("max_connections") else defaults.MAX_CONNECTIONS,
         max_connections_per_ip=proxy.max_connections_per_ip,
     )

@@ -42,6 +42,7 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
         name=message.name,
         turns=tuple(pools[index] for index in turns),
         counter=live.turns(message.name),
+        traffic=live.traffic.upstream(message.name),
         endpoints=endpoints,
         guard=_guard(settings),
         connect=ms("connect", defaults.CONNECT_TIMEOUT),

@@ -118,7 +118,9 @@ def _policies(node: Node) -> Iterator[Metric]:
         auth.add_metric([reason], count)
     yield limited
     yield auth
-    yield CounterMetricFamily("retry_attempts", "Attempts after the first", value=traffic.retries)
+    yield CounterMetricFamily(
+        "retry_attempts", "Attempts after the first", value=sum(u.repeated for u in traffic.upstreams)
+    )
 
 
 def _config(node: Node) -> Iterator[Metric]:

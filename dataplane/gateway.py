@@ -81,13 +81,18 @@ class Gateway:
                 if pending is not None:
                     await pending
             self._admit_body(x, route)
-            upstream = await forward(x, route, runtime.upstreams[route.upstream], self.traffic)
+            upstream = runtime.upstreams[route.upstream]
+            answer = await forward(x, route, upstream, upstream.traffic)
             try:
-                await respond.relay(x, upstream, runtime)
+                rest = respond.relay_head(x, answer, runtime.max_response)
+                if rest is not None:
+                    await respond.relay_body(x, answer, rest, runtime.max_response)
                 if x.status == 101:
-                    await tunnel(x, upstream, runtime.upstreams[route.upstream])
+                    await tunnel(x, answer, upstream.idle)
             finally:
-                await upstream.finish()
+                if answer.sender is not None:
+                    await answer.stop_sending()
+                answer.release()
         except GatewayError as error:
             respond.refuse(x, error)
         except asyncio.CancelledError:

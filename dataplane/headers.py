@@ -9,15 +9,12 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from dataplane.http1.fields import Role, tokens
-from dataplane.http1.response_head import Framing
-from dataplane.runtime import Endpoint, HeaderEdits, Networks
+from dataplane.http1.response_head import Framing, ResponseHead
+from dataplane.runtime import Endpoint, HeaderEdits, Networks, Route
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.http1.downstream import DownstreamConnection
-    from dataplane.http1.fields import Headers
-    from dataplane.http1.upstream import UpstreamConnection
 
 CRLF = b"\r\n"
 _SENDS_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -26,16 +23,14 @@ _SENDS_BODY = frozenset({"POST", "PUT", "PATCH"})
 # ---- towards the upstream
 
 
-def request_head(
-    x: Exchange, endpoint: Endpoint, target: str, host_line: bytes | None, edits: HeaderEdits | None
-) -> bytes:
+def request_head(x: Exchange, endpoint: Endpoint, target: str, route: Route) -> bytes:
     """The whole head of the request to send: start line, forwarded lines, the gateway's own."""
-    lines = x.upstream_lines
+    lines, edits = x.upstream_lines, route.request_edits
     if edits is not None or x.hidden:
         lines = _edited(x, edits)
     own = [
         f"{x.method} {target} HTTP/1.1".encode("ascii"),
-        host_line or endpoint.host_line,
+        route.host_line or endpoint.host_line,
         *lines,
         _identity(x) + x.correlation_id,
     ]
@@ -138,48 +133,26 @@ def is_in(address: str, networks: Networks) -> bool:
 # ---- towards the client
 
 
-def response_lines(headers: Headers, edits: HeaderEdits | None) -> list[bytes]:
-    """The lines of an upstream's answer that go on to the client: no hop-by-hop, no framing, none of the gateway's."""
-    lines: list[bytes] = []
-    named: list[bytes] = []
-    for field, value in headers:
-        if not field.response_role:
-            lines.append(field.prefix + value)
-        elif field.response_role is Role.CONNECTION:
-            named += tokens(value)
-    gone = set(named) - {b"close", b"keep-alive"}
-    if edits is not None:
-        gone |= edits.removed
-    if gone:
-        lines = [line for line in lines if line.partition(b":")[0].lower() not in gone]
-    if edits is not None:
-        lines += edits.added
-    return lines
+def edited_lines(lines: list[bytes], edits: HeaderEdits) -> list[bytes]:
+    """The lines of an answer after the route's edits."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in edits.removed] + list(edits.added)
 
 
-def interim_head(status: int, reason: bytes, headers: Headers) -> bytes:
-    """A 1xx answer other than 100 and 101, for clients that know them (RFC 9110 15.2)."""
-    return CRLF.join((b"HTTP/1.1 %d %b" % (status, reason), *response_lines(headers, None), b"", b""))
+def interim_head(status: int, reason: bytes, lines: list[bytes]) -> bytes:
+    """A 1xx answer other than 100 and 101 (RFC 9110 15.2)."""
+    return CRLF.join((b"HTTP/1.1 %d %b" % (status, reason), *lines, b"", b""))
 
 
-def framing_line(x: Exchange, upstream: UpstreamConnection) -> tuple[bytes, Framing]:
-    """How the answer is framed for this client: the header line, empty for none, and the framing to write."""
-    if upstream.framing is Framing.NONE:
-        return _length_line(x, upstream), Framing.NONE
-    if upstream.framing is Framing.LENGTH:
-        return b"Content-Length: %d" % (upstream.body.length or 0), Framing.LENGTH
+def framing_for(x: Exchange, status: int, head: ResponseHead, framing: Framing) -> tuple[bytes, Framing]:
+    """How an answer is framed for this client: the header line, empty for none, and the framing to write."""
+    if framing is Framing.LENGTH:
+        return head.length_line, framing
+    if framing is Framing.NONE:
+        if status == 204 or status < 200:  # RFC 9110 8.6: these must not have a length
+            return b"", framing
+        if head.chunked and x.http11 and x.method == "HEAD":
+            return b"Transfer-Encoding: chunked", framing
+        return head.length_line, framing  # HEAD and 304 tell what GET would have
     if x.http11:
         return b"Transfer-Encoding: chunked", Framing.CHUNKED
     return b"", Framing.UNTIL_CLOSE  # RFC 9112 7: no chunked to HTTP/1.0
-
-
-def _length_line(x: Exchange, upstream: UpstreamConnection) -> bytes:
-    """Of an answer without a body: HEAD and 304 tell the length that GET would have; 1xx and 204 must not have one."""
-    if upstream.status < 200 or upstream.status == 204:
-        return b""
-    for field, value in upstream.headers:
-        if field.response_role is Role.CONTENT_LENGTH:
-            return field.prefix + value
-        if field.response_role is Role.TRANSFER_ENCODING and x.method == "HEAD" and x.http11:
-            return field.prefix + value
-    return b"" if x.method == "HEAD" or upstream.status == 304 else b"Content-Length: 0"

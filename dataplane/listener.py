@@ -37,7 +37,8 @@ class Listener:
         self.deadlines = deadlines
         self.limits = ConnectionLimits()
         self.scheme = b"http"
-        self.draining = False
+        self.draining = False  # every answer ends its connection
+        self.ending = False  # and so does every end of an exchange
         self.refused = 0
         self.connections: set[DownstreamConnection] = set()
         self.tunnels: set[Tunnel] = set()
@@ -87,9 +88,8 @@ class Listener:
         self._socket.listen(0)
         for _ in range(_LAST_TURNS):
             await asyncio.sleep(0)
+        self._socket = None  # the server closes it
         server.close()
-        self._socket.close()
-        self._socket = None
 
     async def emptied(self) -> None:
         """Wait until no connection is open."""
@@ -139,7 +139,8 @@ class Listener:
         self.draining = True
 
     def close_idle(self) -> None:
-        """End the connections that are between two requests."""
+        """End the connections that are between two requests, and from here on each that comes to be."""
+        self.ending = True
         for connection in list(self.connections):
             connection.close_if_idle()
 

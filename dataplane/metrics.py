@@ -102,7 +102,7 @@ class RouteTraffic:
 class UpstreamTraffic:
     """What one upstream did: attempts by outcome, and time to the head of its answers."""
 
-    __slots__ = ("buckets", "count", "errors", "sum_ms", "upstream")
+    __slots__ = ("buckets", "count", "errors", "repeated", "sum_ms", "upstream")
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
@@ -110,6 +110,7 @@ class UpstreamTraffic:
         self.sum_ms = 0.0
         self.buckets: dict[int, int] = {}
         self.errors: dict[str, int] = {}
+        self.repeated = 0
 
     def answered(self, ms: float) -> None:
         self.count += 1
@@ -127,7 +128,6 @@ class Traffic:
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.retries = 0
         self.auth_failures: dict[str, int] = {}
         self.log_lines_lost = 0
         self.touched: list[Cell] = []

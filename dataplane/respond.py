@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dataplane.errors import TITLES, GatewayError, ResponseTooLarge
-from dataplane.headers import CRLF, framing_line, response_lines
+from dataplane.headers import CRLF, edited_lines, framing_for
+from dataplane.http1.chunks import framed, last_chunk
 from dataplane.http1.response_head import Framing
-from dataplane.runtime import Runtime
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.http1.upstream import UpstreamConnection
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
+_OK = b"HTTP/1.1 200 OK"
+_JOINED = 16 * 1024
+"""Up to this size, one joined write is cheaper than several buffers."""
 UNCONFIGURED_LINES = b"X-API-Version: 1.0.0\r\nX-Config-Version: 0\r\nX-Correlation-ID: "
 
 
@@ -44,62 +47,64 @@ def connection_line(x: Exchange) -> bytes:
 # ---- an upstream's answer
 
 
-async def relay(x: Exchange, upstream: UpstreamConnection, runtime: Runtime) -> None:
-    """Send the upstream's answer on as it comes; raises what cut it short."""
-    framing_text, framing = framing_line(x, upstream)
-    body = upstream.body
-    limit = runtime.max_response
-    if limit and max(body.length or 0, body.received) > limit:
+def relay_head(x: Exchange, upstream: UpstreamConnection, max_response: int) -> Framing | None:
+    """Send the head of the upstream's answer and as much of its body as is here. None: that was all of it.
+
+    Raises ResponseTooLarge before anything is sent.
+    """
+    body, status = upstream.body, upstream.status
+    if max_response and max(body.length or 0, body.received) > max_response:
         raise ResponseTooLarge
+    framing_line, framing = framing_for(x, status, upstream.head, upstream.framing)
     if framing is Framing.UNTIL_CLOSE:
         x.close = True
+    whole = body.complete and (framing is Framing.LENGTH or framing is Framing.NONE)
     chunks = body.take()
-    complete = body.complete
-    head = _head(x, upstream, framing_text)
-    x.status = upstream.status
+    x.status = status
     x.response_started = True
-    connection = x.connection
-    if framing is Framing.NONE:
-        connection.write(head)
-        return
-    if complete and framing is Framing.LENGTH:
-        x.response_bytes = body.received
-        connection.writelines([head, *chunks])
-        return
-    connection.writelines([head, *_framed(chunks, framing)])
-    while not complete:
-        if limit and body.received > limit:
+    head = _head(x, upstream, framing_line)
+    if framing is Framing.CHUNKED:
+        chunks = framed(chunks)
+    if sum(map(len, chunks)) < _JOINED:
+        x.connection.write(b"".join((head, *chunks)))
+    else:
+        x.connection.writelines([head, *chunks])
+    x.response_bytes = body.received
+    return None if whole else framing
+
+
+async def relay_body(x: Exchange, upstream: UpstreamConnection, framing: Framing, max_response: int) -> None:
+    """Send the rest of the answer as it comes, no faster than the client reads; raises what cut it short."""
+    body, connection = upstream.body, x.connection
+    chunked = framing is Framing.CHUNKED
+    while True:
+        if max_response and body.received > max_response:
             raise ResponseTooLarge
         await connection.drain()
         chunks = await body.read()
-        complete = body.complete and not chunks
-        if chunks:
-            connection.writelines(_framed(chunks, framing))
-    x.response_bytes = body.received
-    if framing is Framing.CHUNKED:
-        connection.write(CRLF.join((b"0", *body.trailers, b"", b"")))
+        if not chunks:
+            break
+        connection.writelines(framed(chunks) if chunked else chunks)
+        x.response_bytes = body.received
+    if chunked:
+        connection.write(last_chunk(body))
 
 
-def _framed(chunks: list[bytes], framing: Framing) -> list[bytes]:
-    if framing is not Framing.CHUNKED or not chunks:
-        return chunks
-    return [b"%x\r\n" % sum(map(len, chunks)), *chunks, CRLF]
-
-
-def _head(x: Exchange, upstream: UpstreamConnection, framing_text: bytes) -> bytes:
-    lines = [
-        b"HTTP/1.1 %d %b" % (upstream.status, upstream.reason),
-        *response_lines(upstream.headers, x.route.response_edits if x.route is not None else None),
-        own_lines(x),
-    ]
-    if framing_text:
-        lines.append(framing_text)
-    if upstream.status != 101:
-        persistence = connection_line(x)
-        if persistence:
-            lines.append(persistence)
-    lines.append(CRLF)
-    return CRLF.join(lines)
+def _head(x: Exchange, upstream: UpstreamConnection, framing_line: bytes) -> bytes:
+    status, reason = upstream.status, upstream.reason
+    lines = upstream.head.lines
+    edits = x.route.response_edits if x.route is not None else None
+    if edits is not None:
+        lines = edited_lines(lines, edits)
+    first = _OK if status == 200 and reason == b"OK" else b"HTTP/1.1 %d %b" % (status, reason)
+    own = own_lines(x)
+    if framing_line:
+        own += CRLF + framing_line
+    if status == 101:
+        own += b"\r\nConnection: upgrade\r\nUpgrade: " + (upstream.head.upgrade or x.upgrade or b"")
+    elif persistence := connection_line(x):
+        own += CRLF + persistence
+    return CRLF.join((first, *lines, own, CRLF))
 
 
 # ---- the gateway's own answers

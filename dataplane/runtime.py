@@ -17,7 +17,7 @@ from shared.table import Table
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
-    from dataplane.metrics import RouteTraffic
+    from dataplane.metrics import RouteTraffic, UpstreamTraffic
     from dataplane.routing import Router
     from dataplane.routing.rewriting import Rewriting
     from dataplane.upstream import Pool
@@ -39,11 +39,7 @@ class ConnectionLimits:
     headers_total: int = 32 * 1024
     max_connections: int = 10_000
     max_connections_per_ip: int = 0
-
-    @property
-    def smallest(self) -> int:
-        """A read of no more than this cannot break a limit of the head."""
-        return min(self.header_line, self.headers_total)
+    smallest: int = 8 * 1024  # a read of no more than this cannot break a limit of the head
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +72,7 @@ class Upstream:
     name: str
     turns: tuple[Pool, ...]
     counter: Iterator[int]  # live: whose turn it is
+    traffic: UpstreamTraffic  # live
     endpoints: Mapping[Pool, Endpoint]
     guard: Guard
     connect: float

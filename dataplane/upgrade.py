@@ -15,14 +15,13 @@ if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.http1.downstream import DownstreamConnection
     from dataplane.http1.upstream import UpstreamConnection
-    from dataplane.runtime import Upstream
 
     Side: TypeAlias = DownstreamConnection | UpstreamConnection
 
 
-async def tunnel(x: Exchange, upstream: UpstreamConnection, policy: Upstream) -> None:
+async def tunnel(x: Exchange, upstream: UpstreamConnection, idle_seconds: float) -> None:
     """Carry bytes both ways until the tunnel ends; the head of the 101 is written already."""
-    running = Tunnel(x, upstream, policy.idle)
+    running = Tunnel(x, upstream, idle_seconds)
     running.start()
     try:
         await running.closed

@@ -25,35 +25,21 @@ class Source(Protocol):
 class Body:
     """Bytes in, bytes out, then perhaps trailers. `received` counts all bytes; `limit` is for the owner to check."""
 
-    __slots__ = (
-        "_chunks",
-        "_paused",
-        "_size",
-        "_source",
-        "_waiter",
-        "complete",
-        "discarding",
-        "error",
-        "length",
-        "limit",
-        "received",
-        "trailers",
-    )
+    complete: bool = False
+    discarding: bool = False
+    error: BaseException | None = None
+    limit: int | None = None
+    received: int = 0
+    trailers: tuple[bytes, ...] = ()
+    _size: int = 0
+    _paused: bool = False
+    _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, source: Source | None, length: int | None = None) -> None:
+        """`length`: as declared, in bytes; None where the body is chunked or ends with the connection."""
         self._source = source
         self._chunks: list[bytes] = []
-        self._size = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._paused = False
-        self.complete = False
-        self.discarding = False
-        self.error: BaseException | None = None
         self.length = length
-        """The declared length in bytes; None where the body is chunked or ends with the connection."""
-        self.limit: int | None = None
-        self.received = 0
-        self.trailers: list[bytes] = []
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else f"error {self.error!r}" if self.error else "open"
@@ -75,7 +61,7 @@ class Body:
 
     def finish(self, trailers: Headers | None = None) -> None:
         if trailers:
-            self.trailers = [f.prefix + value for f, value in trailers if f.name not in NOT_IN_TRAILERS]
+            self.trailers = tuple(f.prefix + value for f, value in trailers if f.name not in NOT_IN_TRAILERS)
         self.complete = True
         self._wake()
 

@@ -380,6 +380,8 @@ class DownstreamConnection(asyncio.Protocol):
             if x.upgrade is not None and self._parser is None:
                 self.resume_http()
             self._set_deadline()
+            if self.listener.ending:
+                self.close_if_idle()
 
     def _linger(self, x: Exchange) -> None:
         """Close so that the answer arrives: a client still sending would lose it to a reset (RFC 9112 9.6)."""

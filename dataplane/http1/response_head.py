@@ -1,4 +1,4 @@
-"""How an upstream's answer is framed, and what is refused of it. Pure.
+"""Reading an upstream's answer: what of its head goes on, how it is framed, and what is refused. Pure.
 
 Framing decides where one answer ends and the next begins; an answer that says two things about it, or nothing sensible,
 is a 502 (RFC 9112 6.3, EDGE).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import Final
 
 from dataplane.errors import UpstreamError
 from dataplane.http1.fields import Headers, Role, tokens
@@ -15,6 +16,12 @@ from dataplane.http1.fields import Headers, Role, tokens
 _REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _MOST_FIELDS = 256
 _MOST_BYTES = 128 * 1024
+# Members of the enumeration looked up once: this runs for every answer.
+_CONTENT_LENGTH: Final = Role.CONTENT_LENGTH
+_TRANSFER_ENCODING: Final = Role.TRANSFER_ENCODING
+_CONNECTION: Final = Role.CONNECTION
+_UPGRADE: Final = Role.UPGRADE
+_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close"})
 
 
 class Framing(Enum):
@@ -26,48 +33,70 @@ class Framing(Enum):
     UNTIL_CLOSE = "until close"
 
 
-def framing_of(status: int, version: str, headers: Headers, is_head: bool) -> tuple[Framing, int | None]:
-    """The framing of a response and its length where it is declared; raises UpstreamError."""
-    if version not in {"1.1", "1.0"}:
-        raise UpstreamError(detail=f"HTTP/{version}")
-    if not 100 <= status <= 599:  # RFC 9110 15: other codes are invalid
-        raise UpstreamError(detail=f"status {status}")
-    length, chunked = _declared(headers)
-    if chunked and version == "1.0":
-        raise UpstreamError(detail="Transfer-Encoding on HTTP/1.0")
-    if is_head or status < 200 or status in {204, 304}:
-        return Framing.NONE, None
-    if chunked:
-        return Framing.CHUNKED, None
-    if length is None:
-        return Framing.UNTIL_CLOSE, None
-    return (Framing.LENGTH, length) if length else (Framing.NONE, 0)
+class ResponseHead:
+    """One final answer's head: the lines to send on, and the framing fields taken out of them."""
+
+    __slots__ = ("chunked", "length", "length_line", "lines", "persistent", "upgrade")
+
+    def __init__(self, fields: Headers) -> None:
+        """Raises UpstreamError for framing that no honest origin sends."""
+        self.lines: list[bytes] = []
+        self.length: int | None = None
+        self.length_line = b""
+        self.chunked = False
+        self.upgrade = b""
+        self.persistent: bool | None = None  # what Connection says of it
+        keep = self.lines.append
+        named: list[bytes] = []
+        for field, value in fields:
+            role = field.response_role
+            if not role:
+                keep(field.prefix + value)
+            elif role is _CONTENT_LENGTH:
+                self.length = int(value)
+                self.length_line = field.prefix + value
+            elif role is _CONNECTION:
+                named += (value,) if value in _PLAIN_CONNECTION else tokens(value)
+            elif role is _TRANSFER_ENCODING:
+                if value.strip(b" \t").lower() != b"chunked" or self.chunked:
+                    raise UpstreamError(detail="transfer coding other than chunked")
+                self.chunked = True
+            elif role is _UPGRADE:
+                self.upgrade = value.strip(b" \t")
+        if named:
+            self._apply_connection(named)
+
+    def _apply_connection(self, named: list[bytes]) -> None:
+        """What Connection names goes no further (RFC 9110 7.6.1)."""
+        self.persistent = False if b"close" in named else True if b"keep-alive" in named else None
+        gone = set(named) - _PLAIN_CONNECTION
+        if gone:
+            self.lines = [line for line in self.lines if line.partition(b":")[0].lower() not in gone]
+
+    def framing(self, status: int, version: str, is_head: bool) -> Framing:
+        """How the body is framed; raises UpstreamError."""
+        if version != "1.1" and (version != "1.0" or self.chunked):
+            raise UpstreamError(detail=f"HTTP/{version}" + (" with Transfer-Encoding" if self.chunked else ""))
+        if not 100 <= status <= 599:  # RFC 9110 15: other codes are invalid
+            raise UpstreamError(detail=f"status {status}")
+        if is_head or status in {204, 304} or status < 200:
+            return Framing.NONE
+        if self.chunked:
+            return Framing.CHUNKED
+        if self.length is None:
+            return Framing.UNTIL_CLOSE
+        return Framing.LENGTH if self.length else Framing.NONE
+
+    def stays_open(self, version: str) -> bool:
+        """Whether the connection persists (RFC 9112 9.3): for answers to HEAD, whose framing the parser misjudges."""
+        return self.persistent is True if version == "1.0" else self.persistent is not False
 
 
-def check_reason(reason: bytes) -> None:
-    """Refuse a reason phrase with control bytes (RFC 9112 4); raises UpstreamError."""
+def check_head(reason: bytes, fields: Headers, received: int) -> None:
+    """Refuse control bytes in the reason phrase (RFC 9112 4) and heads beyond any honest size; raises UpstreamError."""
     if reason != b"OK" and not _REASON.fullmatch(reason):
         raise UpstreamError(detail="control bytes in the reason phrase")
-
-
-def stays_open(version: str, headers: Headers) -> bool:
-    """Whether the connection persists (RFC 9112 9.3): for answers to HEAD, whose framing the parser misjudges."""
-    named = [t for field, value in headers if field.response_role is Role.CONNECTION for t in tokens(value)]
-    return b"keep-alive" in named if version == "1.0" else b"close" not in named
-
-
-def _declared(headers: Headers) -> tuple[int | None, bool]:
-    length: int | None = None
-    chunked = False
-    size = 0
-    for field, value in headers:
-        size += len(field.prefix) + len(value)
-        if field.response_role is Role.CONTENT_LENGTH:
-            length = int(value)
-        elif field.response_role is Role.TRANSFER_ENCODING:
-            if value.strip(b" \t").lower() != b"chunked" or chunked:
-                raise UpstreamError(detail="transfer coding other than chunked")
-            chunked = True
-    if size > _MOST_BYTES or len(headers) > _MOST_FIELDS:
+    if len(fields) > _MOST_FIELDS:
+        raise UpstreamError(detail="too many header fields in the response")
+    if received > _MOST_BYTES and sum(len(field.prefix) + len(value) for field, value in fields) > _MOST_BYTES:
         raise UpstreamError(detail="response head too large")
-    return length, chunked

@@ -16,19 +16,20 @@ from dataplane.http1 import parser as http
 from dataplane.http1.body import NO_BODY, Body
 from dataplane.http1.deadlines import NEVER
 from dataplane.http1.fields import FIELDS, Headers
-from dataplane.http1.response_head import Framing, check_reason, framing_of, stays_open
+from dataplane.http1.response_head import Framing, ResponseHead, check_head
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.upgrade import Tunnel
     from dataplane.upstream import Pool
 
+_NO_HEAD = ResponseHead([])
 _MOST_HEAD_BYTES = 256 * 1024
 _CHUNK_OVERHEAD = 64 * 1024
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """Send a request with `begin`, wait with `response`, then read `status`, `headers` and `body`."""
+    """`begin`, write the request, wait; then read `status`, `head` and `body`; at the end `release`."""
 
     def __init__(self, pool: Pool) -> None:
         # connection
@@ -45,7 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.busy = False
         self.status = 0
         self.reason = b""
-        self.headers: Headers = []
+        self.head = _NO_HEAD
         self.body: Body = NO_BODY
         self.framing = Framing.NONE
         self.request_sent = False
@@ -54,8 +55,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields: Headers = []
         self._trailers: Headers = []
         self._exchange: Exchange | None = None
-        self._is_head = False
-        self._in_head = False
+        self._renew = False  # the parser is in no state for another answer
         self._complete = False
         self._reusable = False
         self._waiter: asyncio.Future[None] | None = None
@@ -69,20 +69,24 @@ class UpstreamConnection(asyncio.Protocol):
 
     # ---- for `forward`
 
-    def begin(self, x: Exchange, *, response_seconds: float, idle_seconds: float) -> None:
-        """Get ready for one exchange; write the request next. Times in seconds, 0: no limit."""
+    def begin(self, x: Exchange, now: float, response_seconds: float, idle_seconds: float) -> asyncio.Future[None]:
+        """Get ready for one exchange; write the request next. Times in seconds, 0: no limit.
+
+        The future is done when the head of the final answer is there (its body may be, too), or fails with an
+        UpstreamError.
+        """
         self.busy = True
         self.used += 1
         self.status = 0
         self.body = NO_BODY
         self.request_sent = self.heard = self._complete = self._reusable = False
         self._exchange = x
-        self._is_head = x.method == "HEAD"
         self._received = 0
         self._response_seconds = response_seconds
         self._idle_seconds = idle_seconds
-        self._waiter = self.pool.loop.create_future()
-        self.deadline = self.pool.clock() + response_seconds if response_seconds else NEVER
+        self.deadline = now + response_seconds if response_seconds else NEVER
+        self._waiter = waiter = self.pool.loop.create_future()
+        return waiter
 
     def sending(self) -> None:
         """The body is on its way: the answer's time has not begun, and waiting for the client is not ours to time."""
@@ -97,13 +101,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _restart(self, seconds: float) -> None:
         self.deadline = self.pool.clock() + seconds if seconds else NEVER
-
-    async def response(self) -> None:
-        """Wait for the head of the final answer (its body may be there already); raises an UpstreamError."""
-        waiter = self._waiter
-        if waiter is not None:
-            await waiter
-            self._waiter = None
 
     def write(self, data: bytes) -> None:
         self.transport.write(data)
@@ -121,21 +118,21 @@ class UpstreamConnection(asyncio.Protocol):
         if self.lost:
             raise ConnectionLost
 
-    async def finish(self) -> None:
-        """The exchange is over, however it went: stop sending, then `release`."""
+    async def stop_sending(self) -> None:
+        """The answer is over, or there will be none: what is left of the request body is of no use."""
         sender, self.sender = self.sender, None
         if sender is not None and not sender.done():
             sender.cancel()
             await asyncio.wait([sender])
-        self.release()
 
     def release(self) -> None:
-        """Back to the pool when both messages were whole, else closed."""
+        """The exchange is over, however it went: back to the pool when both messages were whole, else closed."""
         self.busy = False
         self.deadline = NEVER
-        self._exchange = None
+        self._exchange = self._waiter = None
         if self._complete and self._reusable and self.request_sent and not self.lost and not self._held:
-            if self._is_head:
+            if self._renew:
+                self._renew = False
                 self._parser = http.HttpResponseParser(self)  # the old one still expects the body that HEAD has not
             self.pool.put(self)
         else:
@@ -248,7 +245,6 @@ class UpstreamConnection(asyncio.Protocol):
             self._reusable = False  # bytes after the answer: they belong to nobody
             self._fields = []
             return
-        self._in_head = True
         self.reason = b""
         self._fields = []
 
@@ -259,36 +255,34 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields.append((FIELDS[name], value))
 
     def on_headers_complete(self) -> None:
-        parser = self._parser
-        if self._complete or parser is None:
+        parser, x = self._parser, self._exchange
+        if self._complete or parser is None or x is None:
             return
-        self._in_head = False
-        check_reason(self.reason)
-        status = parser.get_status_code()
-        framing, length = framing_of(status, parser.get_http_version(), self._fields, self._is_head)
-        if status < 200 and not (status == 101 and self._upgrading()):
-            self._take_interim(status)
+        fields = self._fields
+        check_head(self.reason, fields, self._received)
+        status, version = parser.get_status_code(), parser.get_http_version()
+        head = ResponseHead(fields)
+        is_head = x.method == "HEAD"
+        framing = head.framing(status, version, is_head)
+        if status < 200 and (status != 101 or x.upgrade is None):
+            self._take_interim(x, status, head)
             return
-        self.headers = self._fields
+        self.head = head
         self.framing = framing
         if framing is not Framing.NONE:
-            self.body = Body(self, length)
+            self.body = Body(self, head.length)
             self._fields = self._trailers = []
         self.status = status
-        if self._is_head or status == 101:
-            self._complete = True
-            self._reusable = self._is_head and stays_open(parser.get_http_version(), self.headers)
+        if is_head or status == 101:
+            self._complete = self._renew = True
+            self._reusable = is_head and head.stays_open(version)
 
-    def _take_interim(self, status: int) -> None:
+    def _take_interim(self, x: Exchange, status: int, head: ResponseHead) -> None:
         if status == 101:
             raise UpstreamError(detail="switched protocols unasked")
-        # A 100 answers an Expect that the gateway has answered itself already; others go on to the client.
-        x = self._exchange
-        if status != 100 and x is not None and x.http11 and not x.response_started:
-            x.connection.write(interim_head(status, self.reason, self._fields))
-
-    def _upgrading(self) -> bool:
-        return self._exchange is not None and self._exchange.upgrade is not None
+        # A 100 answers an Expect that the gateway has answered itself already; others go on to clients that know them.
+        if status != 100 and x.http11 and not x.response_started:
+            x.connection.write(interim_head(status, self.reason, head.lines))
 
     def on_body(self, data: bytes) -> None:
         if self._complete:

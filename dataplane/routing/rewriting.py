@@ -1,20 +1,18 @@
 """The path that the upstream sees, compiled once for a route.
 
 Three ways: keep the path, strip what the pattern's steps matched ("/x/get" reaches the upstream as "/get", "/x" as
-"/"), or fill a template. In a template a segment may be ":name" or start with it ("/:id.json"), and "*" may stand as a
-segment for what the route's own "*" matched. Values are put in as they were spelled, so a normal path stays normal.
+"/"), or fill a template, which is written as patterns are: ":name" is the parameter, a final "*" what the route's own
+"*" matched. Values are put in as they were spelled, so a normal path stays normal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dataplane.routing.pattern import NAME, BadPattern, Pattern, normal_path, parse
+from dataplane.routing.pattern import BadPattern, Pattern, normal_path, parse
 
 Rewriting = Callable[[str, Mapping[str, str], str], str]
 """(normal path, params, rest), the latter as the router found them -> the path below the endpoint's base path."""
-
-_REST = "*"
 
 
 def rewriting(path: str, template: str = "", strip_path: bool | None = None) -> Rewriting:
@@ -24,7 +22,7 @@ def rewriting(path: str, template: str = "", strip_path: bool | None = None) -> 
     """
     pattern = parse(path)
     if template:
-        return _filled(template, pattern)
+        return _filled(parse(template), pattern)
     strip = pattern.prefix if strip_path is None else strip_path
     return _stripped if strip and pattern.steps else _kept
 
@@ -42,40 +40,18 @@ def _stripped(_path: str, _params: Mapping[str, str], rest: str) -> str:
     return "/" + rest
 
 
-def _filled(template: str, pattern: Pattern) -> Rewriting:
-    pieces = _pieces(template, pattern)
-    last = len(pieces) - 1
+def _filled(template: Pattern, pattern: Pattern) -> Rewriting:
+    if missing := [name for name in template.names if name not in pattern.names]:
+        raise BadPattern(f'the route\'s path has no ":{missing[0]}" to put in')
+    if template.prefix and not pattern.prefix:
+        raise BadPattern('the route\'s path has no "*" to put in')
+    names = iter(template.names)
+    pieces = [(next(names), "") if step is None else ("", step) for step in template.steps]
 
     def fill(path: str, params: Mapping[str, str], rest: str) -> str:
-        segments = []
-        for place, (source, literal) in enumerate(pieces):
-            if source == _REST:
-                if tail := rest if place == last else rest.removesuffix("/"):
-                    segments.append(tail)
-                elif place == last and path.endswith("/"):
-                    segments.append("")  # "/x" and "/x/" stay apart: "/v2" and "/v2/"
-            else:
-                segments.append(params[source] + literal if source else literal)
+        segments = [params[name] if name else literal for name, literal in pieces]
+        if template.prefix and (rest or path.endswith("/")):  # "/x" and "/x/" stay apart: "/v2" and "/v2/"
+            segments.append(rest)
         return "/" + "/".join(segments)
 
     return fill
-
-
-def _pieces(template: str, pattern: Pattern) -> list[tuple[str, str]]:
-    """For each segment (parameter, "*" or "", the literal that follows)."""
-    if not template.startswith("/"):
-        raise BadPattern("a rewritten path starts with a slash")
-    pieces = []
-    for segment in normal_path(template).split("/")[1:]:
-        name = NAME.match(segment, 1) if segment.startswith(":") else None
-        if name is not None:
-            if name[0] not in pattern.names:
-                raise BadPattern(f'the route\'s path has no ":{name[0]}" to put in')
-            pieces.append((name[0], segment[name.end() :]))
-        elif segment == _REST:
-            if not pattern.prefix:
-                raise BadPattern('the route\'s path has no "*" to put in')
-            pieces.append((_REST, ""))
-        else:
-            pieces.append(("", segment))
-    return pieces

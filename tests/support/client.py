@@ -144,9 +144,13 @@ async def connected(port: int, *, receive_buffer: int = 0, limit: int = 1 << 16)
     handle.setblocking(False)
     if receive_buffer:
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    async with asyncio.timeout(DEADLINE):
-        await asyncio.get_running_loop().sock_connect(handle, ("127.0.0.1", port))
-        reader, writer = await asyncio.open_connection(sock=handle, limit=limit)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.get_running_loop().sock_connect(handle, ("127.0.0.1", port))
+            reader, writer = await asyncio.open_connection(sock=handle, limit=limit)
+    except BaseException:
+        handle.close()
+        raise
     try:
         yield RawClient(reader, writer)
     finally:
