@@ -173,7 +173,7 @@ def naive(table: Sequence[RouteMatch], request: Request) -> Found | Missed:
 # ---- the properties -----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=600)
+@settings(max_examples=400)
 @given(tables, st.lists(requests, min_size=4, max_size=8))
 def test_the_router_answers_as_the_naive_matcher(table: list[RouteMatch], asked: list[Request]) -> None:
     """The same route, parameters and rest, or the same methods of a 405, for any table and request."""
@@ -185,7 +185,7 @@ def test_the_router_answers_as_the_naive_matcher(table: list[RouteMatch], asked:
 edits = st.lists(st.tuples(st.lists(st.sampled_from(NAMES), max_size=3), tables), max_size=4)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(tables, edits, requests)
 def test_changing_a_router_is_building_it_anew(
     table: list[RouteMatch], edits: list[tuple[list[str], list[RouteMatch]]], request: Request
@@ -204,7 +204,7 @@ def test_changing_a_router_is_building_it_anew(
         assert request.ask(version) == naive(matches, request)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(tables, requests)
 def test_explain_agrees_with_the_router(table: list[RouteMatch], request: Request) -> None:
     """The one verdict that matched names the route that serves, and every other verdict gives a reason."""
@@ -237,8 +237,8 @@ def test_matching_never_raises(table: list[RouteMatch], request: Request) -> Non
 
 
 paths = st.lists(st.sampled_from(["a", "b", "%2B;x", "..."]), max_size=4).map(lambda parts: "/" + "/".join(parts))
-templates = st.lists(st.sampled_from(["v2", ":p0", ":p0.json", "*", "é"]), max_size=4).map(
-    lambda parts: "/" + "/".join(parts)
+templates = st.lists(st.sampled_from(["v2", ":p0", "é", "b:c"]), max_size=4, unique=True).flatmap(
+    lambda parts: st.sampled_from(["", "/", "/*"]).map(lambda end: "".join(f"/{part}" for part in parts) + end or "/")
 )
 
 
