@@ -108,6 +108,7 @@ class ControlPlane(ConfigDiscoveryServicer):
 
     def __init__(self) -> None:
         self.address = ""
+        self.streams_seen = 0
         self._streams: asyncio.Queue[NodeStream] = asyncio.Queue()
 
     async def Stream(  # type: ignore[override]  # noqa: N802 - gRPC's name; the stub knows only the synchronous context
@@ -116,6 +117,7 @@ class ControlPlane(ConfigDiscoveryServicer):
         message = await context.read()
         assert isinstance(message, NodeMessage)
         stream = NodeStream(context, message.hello)
+        self.streams_seen += 1
         self._streams.put_nowait(stream)
         await stream.over.wait()
         if stream.refusal:
@@ -128,12 +130,15 @@ class ControlPlane(ConfigDiscoveryServicer):
 
 
 @asynccontextmanager
-async def control_plane(port: int = 0) -> AsyncIterator[ControlPlane]:
-    """A control plane for the length of the block; a port may be given to come back on the same."""
+async def control_plane(*, credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[ControlPlane]:
+    """A control plane for the length of the block; with credentials it speaks TLS, as localhost."""
     served = ControlPlane()
     server = aio.server(options=(("grpc.so_reuseport", 0),))
     add_ConfigDiscoveryServicer_to_server(served, server)
-    served.address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
+    if credentials is None:
+        served.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        served.address = f"localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
     await server.start()
     try:
         yield served
