@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dataplane.routing.pattern import BadPattern, Pattern, normal_path, parse
+from dataplane.routing.pattern import BadPattern, Pattern, parse
 
 Rewriting = Callable[[str, Mapping[str, str], str], str]
 """(normal path, params, rest), the latter as the router found them -> the path below the endpoint's base path."""
@@ -25,11 +25,6 @@ def rewriting(path: str, template: str = "", strip_path: bool | None = None) -> 
         return _filled(parse(template), pattern)
     strip = pattern.prefix if strip_path is None else strip_path
     return _stripped if strip and pattern.steps else _kept
-
-
-def base_path(path: str) -> str:
-    """The path of an endpoint's URL as a prefix for every target: "" or "/base", normal; raises BadPattern."""
-    return normal_path(path).rstrip("/") if path else ""
 
 
 def _kept(path: str, _params: Mapping[str, str], _rest: str) -> str:

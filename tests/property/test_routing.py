@@ -10,16 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.paths import normalise
-from dataplane.routing import (
-    Condition,
-    Entry,
-    Found,
-    Missed,
-    RouteMatch,
-    Router,
-    explain,
-    rewriting,
-)
+from dataplane.routing import Condition, Entry, Found, Missed, RouteMatch, Router
+from dataplane.routing.explain import explain
+from dataplane.routing.rewriting import rewriting
 
 NAMES = [f"r{number}" for number in range(12)]
 SEGMENTS = ["a", "b", ":p", ":q"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.routing import Condition, Entry, RouteMatch, Router, Verdict, explain
+from dataplane.routing import Condition, Entry, RouteMatch, Router
+from dataplane.routing.explain import Verdict, explain
 
 ROUTES = [
     RouteMatch("list", "/users", methods=frozenset({"GET"})),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.routing import BadPattern, Entry, Found, RouteMatch, Router, base_path, rewriting
+from dataplane.routing import BadPattern, Entry, Found, RouteMatch, Router
+from dataplane.routing.rewriting import rewriting
 
 
 def rewritten(pattern: str, path: str, template: str = "", strip_path: bool | None = None) -> str:
@@ -85,11 +86,3 @@ def test_a_template_that_cannot_be_filled_is_refused(pattern: str, template: str
     """What a template asks for must be there, and what it makes must be a path."""
     with pytest.raises(BadPattern, match=reason):
         rewriting(pattern, template)
-
-
-@pytest.mark.parametrize(
-    ("path", "base"), [("", ""), ("/", ""), ("/v1", "/v1"), ("/v1/", "/v1"), ("/a b/./c/", "/a%20b/c")]
-)
-def test_the_base_path_of_an_endpoint(path: str, base: str) -> None:
-    """It stands before every path as it is, so it has no slash at its end."""
-    assert base_path(path) == base
