@@ -95,6 +95,7 @@ def deep(node: Node) -> Document:
             "fallback": status.fallback,
             "driftDetected": status.drift_detected,
             "applyFailures": status.apply_failures,
+            "saveFailures": status.save_failures,
             "liveNodes": node.live.nodes,
         },
     }

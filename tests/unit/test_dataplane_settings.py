@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import socket
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_every_flag_arrives() -> None:
         *FOLLOW, "--node-id", "edge", "--label", "zone=a", "--label", "tier=web=1", "--host", "::", "--port", "0",
         "--admin-host", "0.0.0.0", "--admin-port", "9001", "--workers", "auto", "--cache-dir", "/c", "--seed", __file__,
         "--node-token", "t", "--control-plane-ca", __file__, "--control-plane-cert", __file__, "--control-plane-key",
-        __file__, "--trust-after", "0", "--report-interval", "0.5", "--log-level", "WARN", "--worker-index", "2",
+        __file__, "--trust-after", "0", "--report-interval", "0.5", "--drain-delay", "3", "--log-level", "WARN", "--worker-index", "2",
     )  # fmt: skip  # pairs read better than one word per line
     here = Path(__file__)
     assert parse(argv, {"FLEXGATE_CACHE_KEY": "ab" * 32}) == Settings(
@@ -61,6 +62,7 @@ def test_every_flag_arrives() -> None:
         tls=StreamTls(here, here, here),
         trust_after=0.0,
         report_interval=0.5,
+        drain_delay=3.0,
         log_level="warn",
     )
 
@@ -168,3 +170,12 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(("--version",), {})
     assert capsys.readouterr().out == f"flexgate-dataplane {__version__}\n"
+
+
+def test_every_option_is_documented() -> None:
+    """The page of settings has each flag and each variable, and no flag that does not exist."""
+    page = (Path(__file__).parents[2] / "docs" / "operations" / "data-plane-settings.md").read_text()
+    shown = [option for option in OPTIONS if not option.hidden]
+    assert all(f"`{option.variable}" in page for option in shown)
+    flags = set(re.findall(r"^\| `--([a-z-]+)", page, re.MULTILINE))
+    assert flags == {option.name for option in shown if option.flag}
