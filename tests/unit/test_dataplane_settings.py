@@ -42,7 +42,8 @@ def test_every_flag_arrives() -> None:
         *FOLLOW, "--node-id", "edge", "--label", "zone=a", "--label", "tier=web=1", "--host", "::", "--port", "0",
         "--admin-host", "0.0.0.0", "--admin-port", "9001", "--workers", "auto", "--cache-dir", "/c", "--seed", __file__,
         "--node-token", "t", "--control-plane-ca", __file__, "--control-plane-cert", __file__, "--control-plane-key",
-        __file__, "--trust-after", "0", "--report-interval", "0.5", "--drain-delay", "3", "--log-level", "WARN", "--worker-index", "2",
+        __file__, "--trust-after", "0", "--report-interval", "0.5", "--drain-delay", "3", "--log-level", "WARN",
+        "--worker-index", "2",
     )  # fmt: skip  # pairs read better than one word per line
     here = Path(__file__)
     assert parse(argv, {"FLEXGATE_CACHE_KEY": "ab" * 32}) == Settings(
