@@ -71,7 +71,10 @@ class Admin:
 
 def _handler(endpoint: SystemEndpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
-        status, content_type, body = endpoint()
+        found = endpoint()
+        if found is None:
+            raise web.HTTPNotFound
+        status, content_type, body = found
         return web.Response(status=status, body=body, headers={"Content-Type": content_type.decode()})
 
     return answer

@@ -128,7 +128,10 @@ class Gateway:
             or (runtime is not None and not runtime.system_endpoints)
         ):
             return False
-        respond.send(x, *endpoint())
+        answer = endpoint()
+        if answer is None:
+            return False
+        respond.send(x, *answer)
         return True
 
     def _match(self, x: Exchange, runtime: Runtime) -> Route:

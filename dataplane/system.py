@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 Answer = tuple[int, bytes, bytes]
 """(status, content type, body)"""
 
-SystemEndpoint = Callable[[], Answer]
+SystemEndpoint = Callable[[], Answer | None]
+"""None: this configuration has it switched off, so the path is like any other."""
 JSON = b"application/json"
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -28,6 +29,12 @@ def system_endpoints(node: Node) -> Mapping[str, SystemEndpoint]:
         status, document = health.ready(node)
         return status, JSON, orjson.dumps(document)
 
+    def metrics() -> Answer | None:
+        compiled = node.compiled
+        if compiled is not None and not compiled.runtime.metrics_enabled:
+            return None
+        return 200, PROMETHEUS, exposition(node)
+
     def ok(document: Callable[[Node], health.Document]) -> SystemEndpoint:
         return lambda: (200, JSON, orjson.dumps(document(node)))
 
@@ -36,5 +43,5 @@ def system_endpoints(node: Node) -> Mapping[str, SystemEndpoint]:
         "/health": ok(health.live),
         "/health/live": ok(health.live),
         "/health/ready": ready,
-        "/metrics": lambda: (200, PROMETHEUS, exposition(node)),
+        "/metrics": metrics,
     }

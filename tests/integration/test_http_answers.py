@@ -165,6 +165,14 @@ async def test_a_post_to_a_system_path_is_traffic() -> None:
         assert (head.status, head.body) == (200, b"")
 
 
+async def test_metrics_can_be_switched_off() -> None:
+    """Without them /metrics is a path like any other on the traffic port, and 404 on the admin port."""
+    async with proxied(answering(OK), metrics={"enabled": False}) as (origin, gateway):
+        assert (await gateway.ask(get("/metrics"))).status == 200
+        assert len(origin.received) == 1
+        assert (await gateway.admin("/metrics")).status == 404
+
+
 async def test_metrics_carry_templates_and_never_paths() -> None:
     """However many paths are asked for, labels come from the configuration and from HTTP's own words."""
     async with proxied(answering(OK), routes=ROUTES) as (_, gateway):
