@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
 from controlplane.cli.init import starter
@@ -33,3 +34,9 @@ def demo_config(upstream: str) -> str:
     """YAML for a demo upstream at this host:port."""
     text = starter().replace(STARTER_UPSTREAM, upstream)
     return text.replace(LAST_ROUTE, KEYED_ROUTE + LAST_ROUTE) + SECURITY
+
+
+def is_untouched(text: str) -> bool:
+    """Whether this is what `demo_config` writes, for whatever port: nobody has made it their own yet."""
+    found = re.search(r"url: http://([0-9.:]+)$", text, re.MULTILINE)
+    return found is not None and text == demo_config(found[1])

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.children import ChildError, Children, Program
-from controlplane.cli.demo_config import demo_config
+from controlplane.cli.demo_config import demo_config, is_untouched
 from controlplane.cli.welcome import welcome
 from controlplane.fault_text import line_of
 from shared.document import read_file
@@ -67,11 +67,11 @@ def file_of(config: Path | None, demo: bool, run_dir: Path) -> Path:
 
 
 def _configuration(config: Path | None, demo: bool, run_dir: Path, ports: Ports) -> Path:
-    """The configuration file, checked; the demo's is written at the first start, and then it is the user's."""
+    """The configuration file, checked; the demo's is written anew until the first edit makes it the user's."""
     file = file_of(config, demo, run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        if config is None and demo and not file.exists():
+        if config is None and demo and (not file.exists() or is_untouched(file.read_text())):
             file.write_text(demo_config(f"{HOST}:{ports.demo}"))
     except OSError as error:
         raise StartRefused(f"cannot write {error.filename or run_dir}: {error.strerror}") from error

@@ -135,6 +135,22 @@ def test_the_demo_is_the_starter_with_a_keyed_route() -> None:
     assert {upstream.url for upstream in document.config.upstreams} == {"http://127.0.0.1:1234"}
 
 
+async def test_the_demo_follows_its_port_until_it_is_edited(tmp_path: Path) -> None:
+    """A start that was refused leaves no configuration behind that leads to the port of somebody else."""
+    file = tmp_path / ".run" / "demo.yml"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        refused = ["start", "--demo", "--port", str(taken.getsockname()[1]), "--demo-port"]
+        for port in ("1234", "5678"):
+            assert (await flexgate(tmp_path, *refused, port))[0] == 1
+            assert file.read_text() == demo_config(f"127.0.0.1:{port}")
+        mine = file.read_text() + "# mine\n"
+        file.write_text(mine)
+        await flexgate(tmp_path, *refused, "1234")
+        assert file.read_text() == mine
+
+
 PORTS = ("--port", "--admin-port", "--rest-port", "--grpc-port", "--demo-port")
 
 
