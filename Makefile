@@ -1,4 +1,5 @@
 # Every target sets up what it needs: a fresh clone, Python 3.11+ and make are enough.
+# ARGS goes to the program behind run, test and bench: make run ARGS="--port 3100", make test ARGS="-k routing".
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,13 +20,13 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 run: $(READY) ## Start a control plane, a data plane and a demo upstream
-	@$(BIN)/flexgate start --demo
+	@$(BIN)/flexgate start --demo $(ARGS)
 
 test: $(READY) ## Run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(ARGS)
 
 bench: $(READY) ## Measure against nginx and a textbook proxy (needs nginx and wrk)
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(READY) ## Format check, lint, types, import fences, generated code
 	@$(BIN)/ruff format --check .
@@ -46,5 +47,5 @@ lock: $(READY) ## Resolve requirements.lock anew from pyproject.toml
 		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-package flexgate -o requirements.lock pyproject.toml
 
 clean: ## Remove everything that is not in git
-	@rm -rf $(VENV) .run build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .run build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
