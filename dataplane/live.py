@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 
 from dataplane.http1.deadlines import Deadlines
 from dataplane.metrics import Traffic
@@ -19,12 +20,22 @@ LimitKey = tuple[str, Rule, str]
 
 
 class Live:
-    """The live state of one worker."""
+    """The live state of one worker. `clock` counts seconds for limits; `wall` (epoch seconds) is what people read."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
+        traffic: Traffic,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.loop = loop
         self.deadlines = deadlines
         self.traffic = traffic
+        self.clock = clock
+        self.wall = wall
         self.nodes = 1  # live data-plane nodes that share the limits, as the control plane counts them
         self.pools: dict[PoolKey, Pool] = {}
         self.limits: dict[LimitKey, TokenBuckets] = {}

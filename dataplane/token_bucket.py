@@ -24,21 +24,21 @@ class Rule:
 class TokenBuckets:
     """The buckets of one rule. Each of `nodes` live nodes grants its share of the limit."""
 
-    __slots__ = ("_fill_seconds", "_new", "_old", "_turned", "rule")
+    __slots__ = ("_new", "_old", "_token_seconds", "_turned", "rule")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self._new: dict[str, tuple[float, float]] = {}
         self._old: dict[str, tuple[float, float]] = {}
         self._turned = float("-inf")
-        self._fill_seconds = rule.burst * rule.window / rule.limit
+        self._token_seconds = rule.window / rule.limit
 
     def __len__(self) -> int:
         return len(self._new) + len(self._old)
 
     def take(self, key: str, now: float, nodes: int = 1) -> float:
         """Take one token. Not negative: how many are left. Negative: refused, minus the seconds until there is one."""
-        if now - self._turned > self._fill_seconds or len(self._new) >= _MOST_BUCKETS:
+        if now - self._turned > max(self.rule.burst, nodes) * self._token_seconds or len(self._new) >= _MOST_BUCKETS:
             self._old, self._new, self._turned = self._new, {}, now
         rule = self.rule
         capacity = max(1.0, rule.burst / nodes)
@@ -54,5 +54,4 @@ class TokenBuckets:
 
     def seconds_to_full(self, left: float, nodes: int = 1) -> float:
         """How long until a bucket with `left` tokens is full again."""
-        rule = self.rule
-        return max(0.0, (rule.burst / nodes - left) * rule.window * nodes / rule.limit)
+        return max(0.0, (max(1.0, self.rule.burst / nodes) - left) * self._token_seconds * nodes)

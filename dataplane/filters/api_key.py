@@ -7,7 +7,6 @@ nor a comparison tells anything about a stored hash.
 from __future__ import annotations
 
 import hmac
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,7 +43,7 @@ def build(route: Route, context: Context) -> RequestFilter | None:
     query = auth.query
     optional = auth.mode == "optional"
     hide = auth.hide_credentials
-    traffic = context.live.traffic
+    traffic, wall = context.live.traffic, context.live.wall
 
     def refuse(reason: str, message: str) -> Unauthorized:
         traffic.auth_failed(reason)
@@ -62,7 +61,7 @@ def build(route: Route, context: Context) -> RequestFilter | None:
         candidate = known.get(digest[:8])
         if candidate is None or not hmac.compare_digest(candidate.digest, digest):
             raise refuse("unknown", "The API key is not valid")
-        if candidate.expires <= time.time():
+        if candidate.expires <= wall():
             raise refuse("expired", "The API key has expired")
         x.consumer = x.credential = candidate.consumer
         x.scopes = candidate.scopes

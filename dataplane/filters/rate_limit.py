@@ -7,7 +7,6 @@ Every limited answer tells the tightest of them, in the customary X-RateLimit fi
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -42,8 +41,8 @@ def build(route: Route, context: Context) -> RequestFilter | None:
     if not limits:
         return None
     live = context.live
-    clock = time.monotonic
-    epoch = time.time() - clock()
+    clock = live.clock
+    epoch = live.wall() - clock()
     traffic = live.traffic.route(route.name)
 
     def limited(x: Exchange) -> None:
