@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from dataplane.errors import TooManyRequests
 from dataplane.exchange import Exchange
 from dataplane.filters.context import Context
+from dataplane.filters.reach import Test, reach
 from dataplane.http1.fields import value_of
 from dataplane.live import LimitKey
+from dataplane.routing.pattern import BadPattern
 from dataplane.runtime import RequestFilter
 from dataplane.token_bucket import Rule, TokenBuckets
 from shared import defaults
+from shared.faults import ConfigError, Fault
 from shared.pb.resources_pb2 import RateLimit, RateLimits, Route, RouteRateLimit
 
 KeyOf = Callable[[Exchange], str]
@@ -31,13 +34,13 @@ class Limit:
     key: KeyOf
     message: str
     shadow: bool
-    under: str | None  # only for paths under this prefix; None: for all of the route
+    applies: Test | None  # asked with the path; None: to all of the route
     head: bytes  # the header lines that never change, the last one open for the remaining tokens
     name: bytes
 
 
 def build(route: Route, context: Context) -> RequestFilter | None:
-    limits = [_limit(context, where, message, under) for where, message, under in _rules(route, context)]
+    limits = [_limit(context, where, message, applies) for where, message, applies in _rules(route, context)]
     if not limits:
         return None
     live = context.live
@@ -49,7 +52,7 @@ def build(route: Route, context: Context) -> RequestFilter | None:
         now = clock()
         tightest = math.inf
         for limit in limits:
-            if limit.under is not None and not x.path.startswith(limit.under):
+            if limit.applies is not None and not limit.applies(x.path):
                 continue
             left = limit.buckets.take(limit.key(x), now, live.nodes)
             if left < tightest:
@@ -71,17 +74,17 @@ def limit_keys(route: Route, context: Context) -> list[LimitKey]:
 Source = RateLimit | RouteRateLimit
 
 
-def _rules(route: Route, context: Context) -> Iterator[tuple[str, Source, str | None]]:
-    """(where it stands, the message, the path prefix it is confined to) of every rule that can concern a route."""
+def _rules(route: Route, context: Context) -> Iterator[tuple[str, Source, Test | None]]:
+    """(where it stands, the message, the test of paths it is confined to) of every rule that can concern a route."""
     config = context.settings.rate_limit
     if config.HasField("enabled") and not config.enabled:
         return
     if config.HasField("global") and _on(getattr(config, "global")):
         yield "global", getattr(config, "global"), None
     for rule in config.per_route:
-        covers, under = _reach(rule.path, route.path)
-        if covers:
-            yield f"perRoute {rule.path}", rule, under
+        applies = _reached(rule.path, route)
+        if applies:
+            yield f"perRoute {rule.path}", rule, None if applies is True else applies
     if route.HasField("rate_limit") and _on(route.rate_limit):
         yield f"route {route.name}", route.rate_limit, None
 
@@ -90,17 +93,13 @@ def _on(rule: RateLimit) -> bool:
     return rule.enabled or not rule.HasField("enabled")
 
 
-def _reach(rule: str, route: str) -> tuple[bool, str | None]:
-    """Whether a rule's path concerns a route's path, and the prefix to test where the route is the wider one."""
-    if rule == route:
-        return True, None
-    rule_prefix = rule[:-1] if rule.endswith("/*") else None
-    route_prefix = route[:-1] if route.endswith("/*") else None
-    if rule_prefix is not None and (route.startswith(rule_prefix) or route == rule_prefix[:-1]):
-        return True, None
-    if route_prefix is not None and rule.startswith(route_prefix):
-        return True, rule_prefix or rule
-    return False, None
+def _reached(rule: str, route: Route) -> Test | bool:
+    try:
+        return reach(rule, route.path)
+    except BadPattern as error:
+        raise ConfigError(
+            [Fault("path", f"{rule} or {route.path}: {error}", "invalid", "route", route.name)]
+        ) from error
 
 
 def _live_key(context: Context, where: str, rule: Source) -> LimitKey:
@@ -109,7 +108,7 @@ def _live_key(context: Context, where: str, rule: Source) -> LimitKey:
     return where, Rule(rule.max, rule.window_ms / 1000.0, burst), rule.key or config.key or defaults.RATE_LIMIT_KEY
 
 
-def _limit(context: Context, where: str, rule: Source, under: str | None) -> Limit:
+def _limit(context: Context, where: str, rule: Source, applies: Test | None) -> Limit:
     config: RateLimits = context.settings.rate_limit
     live_key = _live_key(context, where, rule)
     seconds = math.ceil(live_key[1].window)
@@ -119,7 +118,7 @@ def _limit(context: Context, where: str, rule: Source, under: str | None) -> Lim
         key=_key_of(live_key[2]),
         message=rule.message,
         shadow=rule.shadow if rule.HasField("shadow") else config.shadow,
-        under=under,
+        applies=applies,
         head=b'RateLimit-Policy: "%b";q=%d;w=%d\r\nX-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: '
         % (name, rule.max, seconds, rule.max),
         name=name,
