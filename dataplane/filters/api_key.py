@@ -52,7 +52,7 @@ def build(route: Route, context: Context) -> RequestFilter | None:
     def authenticate(x: Exchange) -> None:
         presented = value_of(x.headers, header)
         if presented is None and query and x.query:
-            presented = _query_value(x, query, hide)
+            presented = _query_value(x.query, query)
         if presented is None:
             if optional:
                 return
@@ -67,6 +67,8 @@ def build(route: Route, context: Context) -> RequestFilter | None:
         x.scopes = candidate.scopes
         if hide:
             x.hidden = header
+            if query and x.query:
+                x.query = _without(x.query, query)
 
     return authenticate
 
@@ -88,13 +90,16 @@ def _add(known: dict[bytes, Known], key: str, consumer: str, scopes: Iterable[st
     known[digest[:8]] = Known(digest, consumer, frozenset(scopes), expires)
 
 
-def _query_value(x: Exchange, name: str, hide: bool) -> bytes | None:
-    """The first value of a query parameter; taken out of what goes upstream where credentials are hidden."""
-    parts = (x.query or "").split("&")
-    for index, part in enumerate(parts):
+def _query_value(query: str, name: str) -> bytes | None:
+    """The first value of a query parameter."""
+    for part in query.split("&"):
         key, equals, value = part.partition("=")
         if equals and unquote_plus(key) == name:
-            if hide:
-                x.query = "&".join(parts[:index] + parts[index + 1 :]) or None
             return unquote_plus(value).encode()
     return None
+
+
+def _without(query: str, name: str) -> str | None:
+    """The query without a parameter, however often it stands there; None where nothing is left."""
+    kept = [part for part in query.split("&") if unquote_plus(part.partition("=")[0]) != name]
+    return "&".join(kept) or None

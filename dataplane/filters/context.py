@@ -19,12 +19,11 @@ class Context:
 def auth_of(route: Route, settings: Settings) -> Auth:
     """The authentication that applies to a route: its own, its missing parts taken from `security.auth`."""
     shared, own = settings.security.auth, route.auth
-    if own.type and own.type != shared.type:
-        return own
     merged = Auth()
-    merged.CopyFrom(shared)
+    if not own.type or own.type == shared.type:
+        merged.CopyFrom(shared)
     merged.MergeFrom(own)
-    merged.mode = own.mode or ("required" if own.type else "")
+    merged.mode = own.mode or ("required" if own.type else "")  # a type without a word is never an open route
     if own.keys:  # a route's own keys stand for themselves
         del merged.keys[:]
         merged.keys.extend(own.keys)
