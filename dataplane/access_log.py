@@ -38,11 +38,11 @@ class LogWriter:
         self._out = out
         self._gathered: list[bytes] = []
         self._batches: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self.lost = 0
 
     def start(self) -> None:
-        self._thread.start()
+        self._writer.start()
 
     def put(self, line: bytes) -> None:
         """Take one whole line."""
@@ -63,8 +63,8 @@ class LogWriter:
             self._batches.put(self._gathered)
             self._gathered = []
         self._batches.put(None)
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        if self._writer.is_alive():
+            self._writer.join(timeout=5)
 
     def _write(self) -> None:
         while (lines := self._batches.get()) is not None:

@@ -18,10 +18,10 @@ from dataplane.filters import filters_of
 from dataplane.filters.context import Context
 from dataplane.filters.rate_limit import limit_keys
 from dataplane.live import LimitKey, Live
+from dataplane.pool import Pool
 from dataplane.routing import BadPattern, Condition, Entry, RouteMatch, Router
 from dataplane.routing.rewriting import rewriting
 from dataplane.runtime import HeaderEdits, Route, Runtime, Upstream
-from dataplane.upstream import Pool
 from shared import API_VERSION, defaults
 from shared.faults import ConfigError, Fault
 from shared.pb import resources_pb2 as pb

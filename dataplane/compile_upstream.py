@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from dataplane.balancer import smooth_turns
 from dataplane.compile_settings import networks
 from dataplane.live import Live
+from dataplane.pool import Pool
 from dataplane.runtime import Endpoint, Guard, Upstream
-from dataplane.upstream import Pool
 from shared import defaults
 from shared.faults import ConfigError, Fault
 from shared.pb import resources_pb2 as pb
@@ -90,12 +90,14 @@ def _endpoint(item: pb.Endpoint, message: pb.Upstream, tls: ssl.SSLContext | Non
 
 def _tls(message: pb.Upstream) -> ssl.SSLContext:
     tls = message.tls
+    field, files = "ca", tls.ca
     try:
         context = ssl.create_default_context(cafile=tls.ca or None)
         if tls.cert:
+            field, files = "cert", f"{tls.cert} with its key {tls.key}" if tls.key else tls.cert
             context.load_cert_chain(tls.cert, tls.key or None)
-    except OSError as error:  # ssl.SSLError is one
-        fault = Fault("tls", f"the TLS files cannot be used: {error}", kind="upstream", name=message.name)
+    except OSError as error:  # ssl.SSLError is one; neither names the file
+        fault = Fault(f"tls.{field}", f"{files} cannot be used: {error}", kind="upstream", name=message.name)
         raise ConfigError([fault]) from error
     if tls.HasField("verify") and not tls.verify:
         context.check_hostname = False

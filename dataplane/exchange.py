@@ -27,7 +27,6 @@ class Exchange:
     method: str = ""
     raw_target: bytes = b""
     http11: bool = True
-    body: Body = NO_BODY
     refusal: GatewayError | None = None  # found before `handle` began: it answers this
     task: asyncio.Task[None] | None = None
     cancelled_by: GatewayError | None = None
@@ -56,7 +55,7 @@ class Exchange:
     client_ip: str = ""
     consumer: str | None = None
     credential: str = ""
-    scopes: frozenset[str] = frozenset()
+    scopes: frozenset[str] | None = None
     hidden: bytes = b""  # the name of the header that must not reach the upstream
     limit_lines: bytes = b""  # header lines of the tightest limit
 
@@ -78,6 +77,7 @@ class Exchange:
     def __init__(self, connection: DownstreamConnection, started: float) -> None:
         self.connection = connection
         self.started = started
+        self.body: Body = NO_BODY
         self.headers: Headers = []
         self.upstream_lines: list[bytes] = []
 

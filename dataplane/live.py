@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator
 
 from dataplane.http1.deadlines import Deadlines
 from dataplane.metrics import Traffic
+from dataplane.pool import Pool, PoolKey
 from dataplane.token_bucket import Rule, TokenBuckets
-from dataplane.upstream import Pool, PoolKey
 
 LimitKey = tuple[str, Rule, str]
 """(where the rule stands, the rule, what it counts by): an edit that touches none of it keeps the buckets."""

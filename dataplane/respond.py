@@ -12,7 +12,7 @@ import orjson
 
 from dataplane.errors import TITLES, GatewayError, ResponseTooLarge
 from dataplane.headers import CRLF, edited_lines, framing_for
-from dataplane.http1.chunks import framed, last_chunk
+from dataplane.http1.chunks import framed
 from dataplane.http1.response_head import Framing
 
 if TYPE_CHECKING:
@@ -71,23 +71,6 @@ def relay_head(x: Exchange, upstream: UpstreamConnection, max_response: int) -> 
         x.connection.writelines([head, *chunks])
     x.response_bytes = body.received
     return None if whole else framing
-
-
-async def relay_body(x: Exchange, upstream: UpstreamConnection, framing: Framing, max_response: int) -> None:
-    """Send the rest of the answer as it comes, no faster than the client reads; raises what cut it short."""
-    body, connection = upstream.body, x.connection
-    chunked = framing is Framing.CHUNKED
-    while True:
-        if max_response and body.received > max_response:
-            raise ResponseTooLarge
-        await connection.drain()
-        chunks = await body.read()
-        if not chunks:
-            break
-        connection.writelines(framed(chunks) if chunked else chunks)
-        x.response_bytes = body.received
-    if chunked:
-        connection.write(last_chunk(body))
 
 
 def _head(x: Exchange, upstream: UpstreamConnection, framing_line: bytes) -> bytes:

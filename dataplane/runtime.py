@@ -18,9 +18,9 @@ from shared.table import Table
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.metrics import RouteTraffic, UpstreamTraffic
+    from dataplane.pool import Pool
     from dataplane.routing import Router
     from dataplane.routing.rewriting import Rewriting
-    from dataplane.upstream import Pool
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 

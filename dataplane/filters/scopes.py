@@ -16,7 +16,7 @@ def build(route: Route, context: Context) -> RequestFilter | None:
     traffic = context.live.traffic
 
     def require(x: Exchange) -> None:
-        if not needed <= x.scopes:
+        if x.scopes is None or not needed <= x.scopes:
             traffic.auth_failed("scope")
             raise Forbidden("The credential does not have the scopes that this route needs")
 

@@ -92,19 +92,17 @@ class Body:
             self._source.resume_reading()
         return chunks
 
-    async def read(self) -> list[bytes]:
-        """The next chunks, at least one; an empty list at the end. Raises what `fail` was given."""
-        while not self._chunks:
-            if self.complete:
-                return []
-            if self.error is not None:
-                raise self.error
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return self.take()
+    def wait(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None] | None:
+        """Something to wait for before the next `take`; None where there is no need: bytes are here, or the end is.
+
+        Raises what `fail` was given, once everything before it was taken.
+        """
+        if self._chunks or self.complete:
+            return None
+        if self.error is not None:
+            raise self.error
+        self._waiter = waiter = loop.create_future()
+        return waiter
 
 
 def _no_body() -> Body:

@@ -59,7 +59,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._host, self._host_name = b"", ""
         self._held_by_queue = self._held_by_body = self._held = False
-        self._drained: asyncio.Future[None] | None = None
+        self.blocked: asyncio.Future[None] | None = None  # done when the client has read enough
         self._tunnel: Tunnel | None = None
         self._tail = b""
         self._linger_left = -1
@@ -169,7 +169,7 @@ class DownstreamConnection(asyncio.Protocol):
                 self.transport.resume_reading()
 
     def pause_writing(self) -> None:
-        self._drained = self.listener.loop.create_future()
+        self.blocked = self.listener.loop.create_future()
         self._set_deadline()
         if self._tunnel is not None:
             self._tunnel.hold(self)
@@ -181,7 +181,7 @@ class DownstreamConnection(asyncio.Protocol):
             self._tunnel.release(self)
 
     def _release_writer(self) -> None:
-        drained, self._drained = self._drained, None
+        drained, self.blocked = self.blocked, None
         if drained is not None and not drained.done():
             drained.set_result(None)
 
@@ -405,11 +405,6 @@ class DownstreamConnection(asyncio.Protocol):
     def writelines(self, chunks: list[bytes]) -> None:
         self.transport.writelines(chunks)
 
-    async def drain(self) -> None:
-        """Wait until the client has read enough; at once where it has."""
-        if self._drained is not None:
-            await self._drained
-
     def close(self) -> None:
         """Close once everything written was sent."""
         self.transport.close()
@@ -436,7 +431,7 @@ class DownstreamConnection(asyncio.Protocol):
         if x is None:
             waiting = self.limits.header if self._in_head else self.limits.idle
             self.deadline = now + waiting
-        elif self._drained is not None or (not x.body.complete and not self._held_by_body):
+        elif self.blocked is not None or (not x.body.complete and not self._held_by_body):
             self.deadline = min(self._request_deadline, now + self.limits.idle)
         else:
             self.deadline = self._request_deadline
@@ -445,7 +440,7 @@ class DownstreamConnection(asyncio.Protocol):
         x = self.current
         if self._tunnel is not None:
             self._tunnel.expired()
-        elif self._linger_left >= 0 or (self._drained is not None and now < self._request_deadline):
+        elif self._linger_left >= 0 or (self.blocked is not None and now < self._request_deadline):
             self.abort()
         elif x is not None and (x.body.complete or self._held_by_body):
             x.cancel(RequestTimeout())

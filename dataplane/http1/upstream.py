@@ -20,8 +20,8 @@ from dataplane.http1.response_head import Framing, ResponseHead, check_head
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
+    from dataplane.pool import Pool
     from dataplane.upgrade import Tunnel
-    from dataplane.upstream import Pool
 
 _NO_HEAD = ResponseHead([])
 _MOST_HEAD_BYTES = 256 * 1024
@@ -39,7 +39,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.lost = False
         self.used = 0  # exchanges begun
         self._parser: http.HttpResponseParser | None = http.HttpResponseParser(self)
-        self._drained: asyncio.Future[None] | None = None
+        self._blocked: asyncio.Future[None] | None = None
         self._held = False
         self._tunnel: Tunnel | None = None
         # exchange
@@ -108,22 +108,13 @@ class UpstreamConnection(asyncio.Protocol):
     def writelines(self, chunks: list[bytes]) -> None:
         self.transport.writelines(chunks)
 
-    async def drain(self) -> None:
-        """Wait until the endpoint has read enough; raises ConnectionLost when it is gone."""
-        if self._drained is not None:
-            if not self.status:
-                self._restart(self._idle_seconds)
-            await self._drained
-            self.sending()
+    def unblocked(self) -> asyncio.Future[None] | None:
+        """Something to wait for before the next part of the body is written; raises ConnectionLost."""
         if self.lost:
             raise ConnectionLost
-
-    async def stop_sending(self) -> None:
-        """The answer is over, or there will be none: what is left of the request body is of no use."""
-        sender, self.sender = self.sender, None
-        if sender is not None and not sender.done():
-            sender.cancel()
-            await asyncio.wait([sender])
+        if self._blocked is not None and not self.status:
+            self._restart(self._idle_seconds)
+        return self._blocked
 
     def release(self) -> None:
         """The exchange is over, however it went: back to the pool when both messages were whole, else closed."""
@@ -204,7 +195,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(UpstreamError(detail="response head too large"))
 
     def pause_writing(self) -> None:
-        self._drained = self.pool.loop.create_future()
+        self._blocked = self.pool.loop.create_future()
         if self._tunnel is not None:
             self._tunnel.hold(self)
 
@@ -214,7 +205,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._tunnel.release(self)
 
     def _release_writer(self) -> None:
-        drained, self._drained = self._drained, None
+        drained, self._blocked = self._blocked, None
         if drained is not None and not drained.done():
             drained.set_result(None)
 

@@ -1,0 +1,79 @@
+"""What is decided about a request before any filter: its path, whether the gateway answers itself, its route, its body.
+
+Stages of `gateway.handle`; each changes the exchange or raises a GatewayError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dataplane import respond
+from dataplane.errors import BadRequest, BodyTooLarge, MethodNotAllowed, NoRoute
+from dataplane.exchange import Exchange
+from dataplane.headers import client_ip
+from dataplane.http1.request_head import origin_form
+from dataplane.paths import BadTarget, normalise
+from dataplane.routing import Found
+from dataplane.runtime import Route, Runtime
+
+if TYPE_CHECKING:
+    from dataplane.system import SystemEndpoint
+
+ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+_SYSTEM_METHODS = frozenset({"GET", "HEAD"})
+
+
+def read_target(x: Exchange) -> None:
+    """Normalise the path once: what is matched is what is forwarded."""
+    if x.method in _REFUSED_METHODS:
+        x.close = True
+        raise MethodNotAllowed(headers=(ALLOW,))
+    try:
+        target = normalise(origin_form(x))
+    except BadTarget as error:
+        raise BadRequest(f"The request target is refused: {error}") from error
+    x.path, x.query = target.path, target.query
+
+
+def answer_itself(x: Exchange, runtime: Runtime | None, system: Mapping[str, SystemEndpoint]) -> bool:
+    """Whether the request was for the gateway, and is answered now."""
+    if x.method == "OPTIONS" and (x.raw_target == b"*" or x.max_forwards == 0):
+        # RFC 9110 9.3.7, 7.6.2: about the server as a whole, or meant to come no further.
+        respond.send(x, 200, b"text/plain", b"", (ALLOW,))
+        return True
+    endpoint = system.get(x.path)
+    if endpoint is None or x.method not in _SYSTEM_METHODS or (runtime is not None and not runtime.system_endpoints):
+        return False
+    answer = endpoint()
+    if answer is None:
+        return False
+    status, content_type, body = answer
+    respond.send(x, status, content_type, body)
+    return True
+
+
+def match(x: Exchange, runtime: Runtime) -> Route:
+    """The route that serves the request; raises NoRoute or MethodNotAllowed."""
+    fields = [(field.name, value) for field, value in x.headers] if runtime.header_conditions else ()
+    found = runtime.router.match(x.path, x.connection.host_name(x.host), x.method, fields, x.query)
+    if not isinstance(found, Found):
+        if found.allowed:
+            raise MethodNotAllowed(headers=(b"Allow: " + ", ".join(sorted(found.allowed)).encode(),))
+        raise NoRoute
+    route: Route = found.target
+    x.found, x.route = found, route
+    x.client_ip = client_ip(x, runtime.trusted)
+    if route.request_seconds != runtime.limits.request:
+        x.connection.allow(x, route.request_seconds)
+    return route
+
+
+def admit_body(x: Exchange, route: Route) -> None:
+    """Refuse a body that is too large before it is sent anywhere; the connection watches the rest as it comes."""
+    body = x.body
+    if route.max_body and ((body.length or 0) > route.max_body or body.received > route.max_body):
+        raise BodyTooLarge(f"The request body may have at most {route.max_body} bytes")
+    if not body.complete:
+        body.limit = route.max_body or None

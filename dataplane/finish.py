@@ -1,0 +1,23 @@
+"""The end of every exchange: counted, perhaps logged, and its connection told. Runs exactly once."""
+
+from __future__ import annotations
+
+from random import random
+
+from dataplane.access_log import LogWriter, line_of, wanted
+from dataplane.exchange import Exchange
+from dataplane.metrics import Traffic
+from dataplane.runtime import LogPolicy
+
+_UNCONFIGURED = LogPolicy()
+
+
+def finish(x: Exchange, ms: float, traffic: Traffic, writer: LogWriter) -> None:
+    """Close the books on an exchange that took `ms` milliseconds."""
+    route, runtime = x.route, x.runtime
+    counts = route.traffic if route is not None else traffic.unmatched
+    counts.record(x.method, x.status, ms, x.body.received + x.tunnel_bytes, x.response_bytes)
+    policy = runtime.log if runtime is not None else _UNCONFIGURED
+    if wanted(policy, x.status, ms, random):
+        writer.put(line_of(x, policy, ms, runtime.revision if runtime is not None else 0))
+    x.connection.finished(x)

@@ -1,0 +1,101 @@
+"""A pool of connections for each endpoint: live state, found by key, alive through every configuration.
+
+Here is what needs no waiting; `connecting.py` makes new connections. The policy (how many, how long, where to) comes
+with each call from the compiled `Upstream`, so an edit takes effect at once and nothing has to be carried over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dataplane.http1.deadlines import NEVER, Deadlines
+from dataplane.http1.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from typing import Any
+
+PoolKey = tuple[str, str, str]
+"""(upstream, scheme and address, what its TLS was made of)"""
+
+_FREE_SECONDS = 1.0
+"""A connection counts as free once it was idle this long: between two requests of a busy client it is not."""
+
+
+class Pool:
+    """The connections to one endpoint."""
+
+    def __init__(self, key: PoolKey, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
+        self.key = key
+        self.address = key[1]
+        self.loop = loop
+        self.clock: Callable[[], float] = time.monotonic
+        self.deadlines = deadlines
+        self.idle: deque[tuple[float, UpstreamConnection]] = deque()
+        self.open = 0
+        self.keep_idle = 60.0
+        self.keep_alive = True
+        self.max_free = 10
+        self.waiters: deque[asyncio.Future[None]] = deque()
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.address} {self.open} open, {len(self.idle)} idle, {len(self.waiters)} waiting>"
+
+    def take(self) -> UpstreamConnection | None:
+        """The connection that was used last, if any is idle: those used least age out."""
+        while self.idle:
+            _, connection = self.idle.pop()
+            if not connection.lost:
+                connection.deadline = NEVER
+                return connection
+        return None
+
+    def put(self, connection: UpstreamConnection) -> None:
+        """Take back a connection that stands between two exchanges."""
+        if not self.keep_alive or self.max_free == 0:
+            connection.transport.close()
+            return
+        now = self.clock()
+        connection.deadline = now + self.keep_idle
+        self.idle.append((now, connection))
+        self.wake()
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """A connection of this pool is gone, whoever ended it."""
+        self.open -= 1
+        self.deadlines.discard(connection)
+        if not connection.busy:
+            self.idle = deque(entry for entry in self.idle if entry[1] is not connection)
+        self.wake()
+
+    def trim(self) -> None:
+        """Close what is free beyond `max_free`, the longest idle first."""
+        now = self.clock()
+        while len(self.idle) > self.max_free and self.idle[0][0] < now - _FREE_SECONDS:
+            self.idle.popleft()[1].transport.close()
+
+    def close(self) -> None:
+        """The endpoint is no longer configured: idle connections end now, busy ones after their exchange."""
+        self.keep_alive = False
+        while self.idle:
+            self.idle.popleft()[1].transport.close()
+
+    def wake(self) -> None:
+        """Let one who waits for a connection look again."""
+        while self.waiters:
+            waiter = self.waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+
+def has_something_to_read(transport: asyncio.BaseTransport) -> bool:
+    """Whether the peer closed or spoke and the loop has not seen it yet: one poll that does not wait."""
+    sock: Any = transport.get_extra_info("socket")
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLIN | select.POLLHUP)
+    return bool(poller.poll(0))
