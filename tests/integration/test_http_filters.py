@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import connected, get, post
-from tests.support.gateway import proxied
+from tests.support.gateway import document, proxied
 from tests.support.origin import OK, answering, echo
 
 MINUTE = 60_000
@@ -150,7 +150,6 @@ async def test_a_shadow_limit_only_counts() -> None:
 async def test_buckets_survive_edits() -> None:
     """A changed configuration does not hand out new tokens for a limit that stayed the same."""
     limit = {"max": 1, "windowMs": MINUTE}
-    from tests.support.gateway import document, proxied
 
     async with proxied(answering(OK), route={"rateLimit": limit}) as (origin, gateway):
         assert (await gateway.ask(get())).status == 200

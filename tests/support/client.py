@@ -184,4 +184,4 @@ def post(body: bytes, path: str = "/", *lines: str, method: str = "POST") -> byt
 def chunked(*chunks: bytes, trailers: tuple[str, ...] = ()) -> bytes:
     """The chunked form of a body."""
     framed = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
-    return framed + b"0\r\n" + "".join(f"{line}\r\n" for line in trailers).encode() + b"\r\n"
+    return framed + b"0\r\n" + "".join(f"{line}\r\n" for line in trailers).encode("latin-1") + b"\r\n"

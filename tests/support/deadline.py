@@ -22,14 +22,16 @@ class Bell:
         rung, self._rung = self._rung, asyncio.Event()
         rung.set()
 
-    async def until(self, condition: Callable[[], bool], what: str = "the condition") -> None:
-        """Return once the condition holds; an AssertionError naming it after DEADLINE."""
+    async def until(
+        self, condition: Callable[[], bool], what: str = "the condition", *, seconds: float = DEADLINE
+    ) -> None:
+        """Return once the condition holds; an AssertionError naming it after so many seconds."""
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(seconds):
                 while not condition():
                     await self._rung.wait()
         except TimeoutError:
-            raise AssertionError(f"waited {DEADLINE} s for {what}") from None
+            raise AssertionError(f"waited {seconds} s for {what}") from None
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], accept: Callable[[T], bool]) -> T:

@@ -17,6 +17,7 @@ from dataplane.settings import parse
 from tests.support.client import Response, ask, get
 from tests.support.deadline import eventually
 from tests.support.origin import Origin, Script, serving
+from tests.support.process import written
 
 QUICK = {"drainTimeout": 500}
 """Proxy settings under every test: leaving a gateway never waits long for what a test left behind."""
@@ -78,15 +79,17 @@ class Gateway:
         self.config.write_text(text)
         await eventually(lambda: self.admin("/version"), lambda found: found.json["configVersion"] != before)
 
+    async def until_refused(self) -> None:
+        """Wait until a configuration has been refused."""
+        await eventually(self.metrics, lambda found: found.value("config_apply_failures_total") > 0)
+
 
 @asynccontextmanager
 async def running_gateway(text: str, **settings: str | int) -> AsyncIterator[Gateway]:
     """A data plane that serves the YAML text; `settings` are its flags, with `_` for `-`."""
-    with tempfile.TemporaryDirectory(prefix="flexgate-test-") as name:
-        directory = Path(name)
-        config = directory / "proxy.yml"
-        config.write_text(text)
-        flags: dict[str, str | int] = {"config": str(config), "cache_dir": str(directory / "cache")}
+    with tempfile.TemporaryDirectory(prefix="flexgate-test-") as directory:
+        config = written(text, directory)
+        flags: dict[str, str | int] = {"config": str(config), "cache_dir": str(Path(directory, "cache"))}
         flags |= {"host": "127.0.0.1", "port": 0, "admin_port": 0, **settings}
         argv = [word for name, given in flags.items() for word in (f"--{name.replace('_', '-')}", str(given))]
         plane = DataPlane(parse(argv, {}))
