@@ -13,7 +13,7 @@ from dataplane import log
 from dataplane.settings import PROGRAM, Settings, parse
 from dataplane.start_error import StartError
 from shared import defaults
-from shared.faults import ConfigError
+from shared.faults import ConfigError, Fault
 
 
 def main() -> None:
@@ -39,11 +39,17 @@ def run(settings: Settings, argv: Sequence[str]) -> int:
         return _run_worker(settings)
     except ConfigError as error:
         for fault in error.faults:
-            where = f"{settings.config}:{fault.line}: {fault.path}: " if fault.line else f"{settings.config}: "
-            print(f"{PROGRAM}: {where}{fault.message}", file=sys.stderr)
+            print(f"{PROGRAM}: {_told(fault, settings)}", file=sys.stderr)
     except StartError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
     return 1
+
+
+def _told(fault: Fault, settings: Settings) -> str:
+    """FILE:LINE: path: message, as far as they are known; faults of other files name theirs."""
+    of_config = settings.config is not None and fault.code != "unreadable"
+    where = f"{settings.config}:{fault.line}" if fault.line else str(settings.config)
+    return ": ".join(part for part in (where if of_config else "", fault.path, fault.message) if part)
 
 
 def _configured(settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
+from typer.exceptions import TyperException
 
 from controlplane.cli.init import init
 from controlplane.cli.nodes import nodes
@@ -12,6 +15,8 @@ from controlplane.cli.validate import validate
 from shared import __version__
 
 COMMANDS = (init, validate, start, nodes, status)
+
+_NAMES = frozenset(command.__name__ for command in COMMANDS)
 
 app = typer.Typer(
     help="FlexGate: an HTTP gateway for internal services.",
@@ -37,5 +42,13 @@ def _root(
 
 
 def main() -> None:
-    """The console script."""
-    app()
+    """The console script. What was typed wrongly is told in one line, with exit code 2."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        if message := " ".join(error.format_message().split()):  # none after `flexgate` alone, which shows its help
+            command = " ".join(["flexgate", *(word for word in sys.argv[1:2] if word in _NAMES)])
+            typer.echo(f"flexgate: {message} ({command} --help tells more)", err=True)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(1)

@@ -1,4 +1,4 @@
-"""What users type wrongly, against the real programs: clear lines that say what and where, a code, nothing half started."""
+"""What users type wrongly, against the real programs: clear lines that say what and where, nothing half started."""
 
 from __future__ import annotations
 
