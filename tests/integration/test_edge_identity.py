@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.client import Response, get
+from tests.support.client import Response, connected, get
 from tests.support.gateway import proxied
 from tests.support.origin import OK, Received, answering
 
@@ -100,6 +100,20 @@ async def test_a_credential_may_be_hidden_from_the_origin() -> None:
         assert received.value("x-api-key") == (None if hide else "secret")
 
 
+async def test_each_request_of_a_connection_has_its_own_identity() -> None:
+    """What was said about the request before does not stick: host, version and the way it came are told anew."""
+    async with proxied(answering(OK), **TRUSTING) as (origin, gateway), connected(gateway.port) as client:
+        await client.ask(get("/", "X-Forwarded-For: 6.6.6.6", "Via: 1.1 other", host="a"))
+        await client.ask(get("/", host="b"))
+        await client.ask(get("/", "Connection: keep-alive", host="b", version="1.0"))
+    seen = [[request.value(name) for name in ("x-forwarded-host", "x-real-ip", "via")] for request in origin.received]
+    assert seen == [
+        ["a", "6.6.6.6", "1.1 other, 1.1 flexgate"],
+        ["b", "127.0.0.1", "1.1 flexgate"],
+        ["b", "127.0.0.1", "1.0 flexgate"],
+    ]
+
+
 @pytest.mark.parametrize("good", ["a", "req-1", "A.b:c/d+e=f@g_h-9", "x" * 128])
 async def test_a_valid_correlation_id_is_kept(good: str) -> None:
     """The client's id goes to the origin and comes back."""
@@ -118,6 +132,7 @@ async def test_an_invalid_correlation_id_is_replaced(bad: str) -> None:
 
 async def test_correlation_ids_are_unique() -> None:
     """Also for requests on one connection and for answers that no origin gave."""
-    async with proxied(answering(OK), routes=[{"path": "/a"}]) as (_, gateway):
-        answers = [await gateway.ask(get(path)) for path in ("/a", "/a", "/none", "/none")]
+    routes = [{"path": "/a"}]
+    async with proxied(answering(OK), routes=routes) as (_, gateway), connected(gateway.port) as client:
+        answers = [await client.ask(get(path)) for path in ("/a", "/a", "/none", "/none")]
     assert len({answer.value("x-correlation-id") for answer in answers}) == 4

@@ -162,6 +162,24 @@ async def test_a_connection_that_the_origin_closed_is_not_used(data: bytes) -> N
             await origin.until(lambda: origin.open == 0)
 
 
+async def test_a_connection_whose_request_was_not_sent_whole_is_not_used_again() -> None:
+    """An origin that answers early keeps waiting for the rest of the body; the next request must not become it."""
+
+    async def script(peer: Peer) -> None:
+        while received := await peer.head():
+            await peer.send(OK)
+            await peer.body(received)
+
+    async with proxied(script, **NO_RETRY) as (origin, gateway):
+        async with connected(gateway.port) as client:
+            await client.send(get("/early", "Content-Length: 1000", method="POST") + b"part")
+            assert (await client.response()).status == 200
+        assert (await gateway.ask(post(b"whole", "/next"))).status == 200
+        assert [(request.target, request.connection) for request in origin.received] == [("/early", 1), ("/next", 2)]
+        await origin.until(lambda: origin.received[1].complete)
+        assert not origin.received[0].complete
+
+
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_the_stale_keep_alive_race(method: str, how: str) -> None:

@@ -11,6 +11,7 @@ from tests.support.client import ask, connected, get, post
 from tests.support.gateway import Gateway, document, proxied, running_gateway
 from tests.support.origin import OK, answering, answering_once, echo
 
+DEPRECATED = {"path": "/*", "deprecated": "use /v2"}
 ROUTES = [{"path": "/a", "methods": ["GET", "POST"]}, {"path": "/users/:id"}, {"path": "/broken"}]
 
 
@@ -23,6 +24,7 @@ ROUTES = [{"path": "/a", "methods": ["GET", "POST"]}, {"path": "/users/:id"}, {"
         (get("/a%00"), 400, "Bad Request"),
         (post(b"x" * 20, "/a"), 413, "Content Too Large"),
         (get("/broken"), 502, "Bad Gateway"),
+        (get("/a", method="INVENTED"), 501, "Not Implemented"),
     ],
 )
 async def test_errors_have_one_shape(data: bytes, status: int, error: str) -> None:
@@ -70,6 +72,13 @@ async def test_a_wrong_method_is_told_the_right_ones() -> None:
         assert answer.status == 405
         assert {"GET", "POST"} <= {name.strip() for name in (answer.value("allow") or "").split(",")}
         assert origin.received == []
+
+
+async def test_a_deprecated_route_says_so() -> None:
+    """With the reason, on its answers and on no others."""
+    async with proxied(echo, routes=[DEPRECATED, {"path": "/v2"}]) as (_, gateway):
+        assert (await gateway.ask(get("/v1"))).value("x-deprecated") == "use /v2"
+        assert (await gateway.ask(get("/v2"))).value("x-deprecated") is None
 
 
 async def test_errors_to_head_have_no_body() -> None:

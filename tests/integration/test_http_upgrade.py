@@ -132,9 +132,10 @@ async def test_a_tunnel_outlives_the_request_timeout() -> None:
     """The time for a whole request ends where the tunnel begins."""
 
     async def script(peer: Peer) -> None:
-        if len(peer.origin.peers) == 1:
+        if peer.number == 1:
             await parrot(peer)
         else:
+            await peer.request()
             await peer.gone()
 
     times = {"timeout": {"request": 300, "idle": 5000}}
