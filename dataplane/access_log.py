@@ -125,6 +125,8 @@ def line_of(x: Exchange, policy: LogPolicy, ms: float, revision: int) -> bytes:
 
 def _path(x: Exchange, redact: frozenset[str]) -> str:
     path = x.path or x.raw_target[:2048].decode("latin-1").partition("?")[0]
+    if x.route is not None and x.route.redact:  # where the route's own clients show their keys
+        redact |= {x.route.redact}
     return f"{path}?{redacted(x.query, redact)}" if x.query else path
 
 

@@ -15,7 +15,7 @@ from typing import Literal, cast
 from dataplane import compile_settings as of_settings
 from dataplane.compile_upstream import compile_upstream
 from dataplane.filters import filters_of
-from dataplane.filters.context import Context
+from dataplane.filters.context import Context, auth_of
 from dataplane.filters.rate_limit import limit_keys
 from dataplane.live import LimitKey, Live
 from dataplane.pool import Pool
@@ -71,6 +71,7 @@ def compile_table(table: Table, revision: int, previous: Compiled | None, live: 
                 upstreams[name] = compile_upstream(cast(pb.Upstream, unpack(table[kind, name])), settings, live)
             except ConfigError as error:
                 faults += error.faults
+    changed += _timed_anew(previous, upstreams, table, changed)
     entries: list[Entry] = []
     for kind, name in changed:
         if kind == "route":
@@ -102,6 +103,20 @@ def _difference(table: Table, previous: Compiled | None) -> tuple[list[Key], lis
     if any(kind in _EVERYTHING for kind, _ in (*changed, *removed)):
         changed = list(table)
     return changed, removed
+
+
+def _timed_anew(
+    previous: Compiled | None, upstreams: dict[str, Upstream], table: Table, changed: list[Key]
+) -> list[Key]:
+    """Routes that stayed as they were, and take their time from an upstream that now gives another."""
+    if previous is None:
+        return []
+    before = previous.runtime
+    names = [name for kind, name in changed if kind == "upstream" and name in before.upstreams and name in upstreams]
+    moved = {name for name in names if before.upstreams[name].request != upstreams[name].request}
+    known = set(changed)
+    keys = [("route", route.name) for route in before.routes.values() if route.upstream in moved]
+    return [key for key in keys if key in table and key not in known]
 
 
 def _settings(table: Table) -> pb.Settings:
@@ -208,6 +223,7 @@ def _route(message: pb.Route, context: Context, upstreams: dict[str, Upstream]) 
         response_edits=_edits(message.response_headers) if message.HasField("response_headers") else None,
         deprecated=b"X-Deprecated: " + message.deprecated.encode("latin-1", "replace") if message.deprecated else b"",
         traffic=context.live.traffic.route(message.name),
+        redact=auth_of(message, settings).query.lower(),
     )
 
 

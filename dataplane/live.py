@@ -8,12 +8,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from dataplane.http1.deadlines import Deadlines
 from dataplane.metrics import Traffic
 from dataplane.pool import Pool, PoolKey
 from dataplane.token_bucket import Rule, TokenBuckets
+
+if TYPE_CHECKING:
+    from dataplane.runtime import Upstream
 
 LimitKey = tuple[str, Rule, str]
 """(where the rule stands, the rule, what it counts by): an edit that touches none of it keeps the buckets."""
@@ -58,6 +62,15 @@ class Live:
     def turns(self, upstream: str) -> Iterator[int]:
         """Counts the picks of an upstream."""
         return self._turns.setdefault(upstream, itertools.count())
+
+    def follow(self, upstreams: Iterable[Upstream]) -> None:
+        """Keep idle connections as the configuration that is served now says."""
+        for upstream in upstreams:
+            for pool in upstream.endpoints:
+                pool.max_free, pool.keep_idle = upstream.max_free_sockets, upstream.keep_idle
+                pool.keep_alive = upstream.keep_alive
+                if not pool.keep_alive:
+                    pool.close()
 
     def retire(self, pools: Collection[Pool], limits: Collection[LimitKey], routes: Collection[str]) -> None:
         """Put away what the configuration that is served now does not name."""

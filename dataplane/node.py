@@ -74,6 +74,7 @@ class Node:
         previous, self._compiled = self._compiled, compiled
         self.listener.limits = compiled.runtime.limits
         self.gateway.runtime = compiled.runtime  # the swap
+        self.live.follow(compiled.runtime.upstreams.values())
         if previous is not None:
             self.live.retire(compiled.pools, compiled.limit_keys, compiled.runtime.routes)
         return []

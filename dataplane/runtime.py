@@ -117,6 +117,7 @@ class Route:
     response_edits: HeaderEdits | None
     deprecated: bytes  # a header line, or nothing
     traffic: RouteTraffic
+    redact: str = ""  # the query parameter, in lower case, that carries its clients' keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ class Bench:
         table = document if isinstance(document, Table) else tabled(document)
         revision = self.compiled.runtime.revision + 1 if self.compiled is not None else 1
         compiled = compile_table(table, revision, self.compiled, self.live)
+        self.live.follow(compiled.runtime.upstreams.values())
         if self.compiled is not None:
             self.live.retire(compiled.pools, compiled.limit_keys, compiled.runtime.routes)
         self.compiled = compiled
