@@ -22,7 +22,7 @@ async def test_a_blocked_address_stops_the_start(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "0x7f000001"])
 async def test_a_name_that_leads_to_a_blocked_address_is_not_connected_to(host: str) -> None:
-    """What the resolver makes of a name counts, not the name: the origin sees no connection, and the client no address."""
+    """What the resolver makes of a name counts: the origin sees no connection, and the client no address."""
     security = {"blockedIPs": ["127.0.0.0/8", "::1"]}
     async with serving(answering(OK)) as origin:
         async with running_gateway(document(f"http://{host}:{origin.port}", security=security)) as gateway:
