@@ -1,0 +1,34 @@
+"""`make bench` works: a short run against the real nginx, with valid figures for every contestant."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import needed
+
+DEADLINE = 120.0
+
+
+def test_a_quick_run_is_valid(tmp_path: Path) -> None:
+    """One second each of small requests: exit code 0, and a row for each contestant in the JSON."""
+    needed("nginx", "wrk")
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("the benchmark needs two cores")
+    result = tmp_path / "bench.json"
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "--quick", "--only", "post", "--json", str(result)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    case = json.loads(result.read_bytes())["cases"]["post"]
+    subjects = {row.split()[0] for row in case["rows"]}
+    assert subjects == {"nginx", "textbook", "flexgate"}
