@@ -13,7 +13,7 @@ from dataplane.errors import BadRequest, BodyTooLarge, MethodNotAllowed, NoRoute
 from dataplane.exchange import Exchange
 from dataplane.headers import client_ip
 from dataplane.http1.request_head import origin_form
-from dataplane.paths import BadTarget, normalise
+from dataplane.paths import BadTarget, Target, normalise
 from dataplane.routing import Found
 from dataplane.runtime import Route, Runtime
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+_NORMAL: dict[bytes, Target] = {}
+_MOST_REMEMBERED = 2048
+_LONGEST_REMEMBERED = 256
+"""Targets come again: what was normalised lately is remembered, up to about a megabyte of it."""
 _SYSTEM_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -30,10 +34,17 @@ def read_target(x: Exchange) -> None:
     if x.method in _REFUSED_METHODS:
         x.close = True
         raise MethodNotAllowed(headers=(ALLOW,))
-    try:
-        target = normalise(origin_form(x))
-    except BadTarget as error:
-        raise BadRequest(f"The request target is refused: {error}") from error
+    raw = origin_form(x)
+    target = _NORMAL.get(raw)
+    if target is None:
+        try:
+            target = normalise(raw)
+        except BadTarget as error:
+            raise BadRequest(f"The request target is refused: {error}") from error
+        if len(raw) <= _LONGEST_REMEMBERED:
+            if len(_NORMAL) >= _MOST_REMEMBERED:
+                _NORMAL.clear()
+            _NORMAL[raw] = target
     x.path, x.query = target.path, target.query
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ssl
 import sys
 import uuid
 from collections.abc import Coroutine
 from random import uniform
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataplane import log
 from dataplane.access_log import LogWriter
@@ -21,13 +22,17 @@ from dataplane.admin import Admin
 from dataplane.compile_settings import listener_tls
 from dataplane.config_source import ConfigSource
 from dataplane.node import Node
-from dataplane.report import Reporter
 from dataplane.settings import Settings
 from dataplane.start_error import StartError
 from shared import defaults
 from shared.pb.resources_pb2 import Proxy
 
+if TYPE_CHECKING:
+    from dataplane.report import Reporter
+
 _HOUSEKEEPING_SECONDS = 1.0
+_COLLECT_AFTER = 10_000  # objects; requests leave no cycles behind
+_LAST_CALL_SECONDS = 0.1
 
 
 class DataPlane:
@@ -54,10 +59,13 @@ class DataPlane:
         except BaseException:
             await self._close()
             raise
+        _settle_memory()
         self.node.deadlines.start(loop)
         self._spawn("configuration", self.source.run())
         self._spawn("housekeeping", self._keep_house())
         if self.settings.control_plane:
+            from dataplane.report import Reporter  # noqa: PLC0415  # gRPC, see _source
+
             self._reporter = self.node.reporter = Reporter(self.settings, self.node.traffic, self.epoch)
             self._spawn("report", self._reporter.run())
         log.info(
@@ -84,7 +92,7 @@ class DataPlane:
         log.info("draining", connections=len(listener.connections), tunnels=len(listener.tunnels))
         if delay:
             await asyncio.sleep(delay)
-        await listener.close()
+        await listener.close(last_call=min(delay, _LAST_CALL_SECONDS))
         listener.close_idle()
         compiled = self.node.compiled
         seconds = compiled.runtime.drain_seconds if compiled is not None else defaults.DRAIN_TIMEOUT / 1000
@@ -153,6 +161,13 @@ class DataPlane:
         self.node.deadlines.stop()
         self.node.live.retire((), (), ())
         self._writer.close()
+
+
+def _settle_memory() -> None:
+    """What is here by now stays: the collector need not look at it again, nor come by for every few requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 def _or(proxy: Proxy, name: str, default: int) -> int:

@@ -10,11 +10,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from dataplane.http1.response_head import Framing, ResponseHead
-from dataplane.runtime import Endpoint, HeaderEdits, Networks, Route
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.http1.downstream import DownstreamConnection
+    from dataplane.runtime import Endpoint, HeaderEdits, Networks, Route
 
 CRLF = b"\r\n"
 _SENDS_BODY = frozenset({"POST", "PUT", "PATCH"})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataplane.http1.deadlines import Deadlines
 from dataplane.http1.downstream import DownstreamConnection
+from dataplane.newcomers import hold_off, waiting
 from dataplane.runtime import ConnectionLimits
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from dataplane.upgrade import Tunnel
 
 _BACKLOG = 2048
-_LAST_TURNS = 5  # of the event loop, each takes in what waits
+_LAST_TURNS = 3  # of the event loop, until what was accepted last is among the connections
 _EAGER = sys.version_info >= (3, 12)
 
 
@@ -76,16 +77,21 @@ class Listener:
         """The port that is listened on; 0 when closed."""
         return int(self._socket.getsockname()[1]) if self._socket is not None else 0
 
-    async def close(self) -> None:
+    async def close(self, *, last_call: float = 0.0) -> None:
         """Accept no more; open connections go on.
 
-        Closing resets what waits to be accepted. So the queue is made as short as can be first (Linux: newcomers' SYNs
-        are dropped, and they try again elsewhere or later), and what is in it is taken in.
+        Closing resets what waits to be accepted. So newcomers are held off first, and what is in the queue is taken in;
+        `last_call`: seconds for handshakes that are under way.
         """
         server, self._server = self._server, None
         if server is None or self._socket is None:
             return
-        self._socket.listen(0)
+        hold_off(self._socket)
+        await asyncio.sleep(last_call)
+        for _ in range(_BACKLOG):  # the loop accepts one with each turn
+            if not waiting(self._socket):
+                break
+            await asyncio.sleep(0)
         for _ in range(_LAST_TURNS):
             await asyncio.sleep(0)
         self._socket = None  # the server closes it

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from dataplane import log
 from dataplane.access_log import LogWriter
@@ -18,10 +19,12 @@ from dataplane.http1.deadlines import Deadlines
 from dataplane.listener import Listener
 from dataplane.live import Live
 from dataplane.metrics import Traffic
-from dataplane.report import Reporter
 from dataplane.system import system_endpoints
 from shared.faults import Fault
 from shared.table import Table
+
+if TYPE_CHECKING:
+    from dataplane.report import Reporter
 
 
 class Node:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from dataplane.metrics import RouteTraffic, UpstreamTraffic
+from dataplane.pool import Pool
+from dataplane.routing import Router
+from dataplane.routing.rewriting import Rewriting
 from shared.table import Table
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
-    from dataplane.metrics import RouteTraffic, UpstreamTraffic
-    from dataplane.pool import Pool
-    from dataplane.routing import Router
-    from dataplane.routing.rewriting import Rewriting
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 

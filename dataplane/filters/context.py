@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from dataplane.live import Live
 from shared.pb.resources_pb2 import Auth, Credential, Route, Settings
@@ -14,6 +15,8 @@ class Context:
     settings: Settings
     credentials: Mapping[str, Credential]
     live: Live
+    made: dict[bytes, Any] = field(default_factory=dict)
+    """What routes have in common, by what it was made of: made once, held once."""
 
 
 def auth_of(route: Route, settings: Settings) -> Auth:

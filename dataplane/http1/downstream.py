@@ -13,7 +13,7 @@ import re
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dataplane.errors import BadRequest, BodyTooLarge, ClientGone, ClientTimeout, GatewayError, RequestTimeout
 from dataplane.exchange import Exchange
@@ -35,6 +35,8 @@ _MOST_PIPELINED_AT_ONCE = 512
 """In one read: each costs about a kilobyte, so this bounds what a connection can cost before it is held."""
 _MOST_EARLY_TUNNEL_BYTES = 64 * 1024
 _LINGER_SECONDS = 2.0
+_FIRST_REQUEST_SECONDS = 1.0
+"""In which the first request of a new connection is waited for, even when the gateway is about to end."""
 _LINGER_BYTES = 1024 * 1024
 _DISCARD_BYTES = 64 * 1024
 """The rest of a refused body that is read and dropped to keep the connection, rather than closing it."""
@@ -53,7 +55,9 @@ class DownstreamConnection(asyncio.Protocol):
         self.ip = ""
         self.port = 0
         self.deadline = NEVER
-        self.identity: tuple[bytes, object, bytes] | None = None  # (host, trusted networks, lines): forwarded.py
+        self._since = 0.0  # when it came
+        self.identity: tuple[bytes, object, bytes] | None = None  # (host, trusted networks, lines): headers.py
+        self.credential: tuple[bytes, object, Any] | None = None  # (as presented, among which, whose): filters
         self.lost = False
         self._parser: http.HttpRequestParser | None = http.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
@@ -89,7 +93,8 @@ class DownstreamConnection(asyncio.Protocol):
             self._parser = None
             self.transport.abort()
             return
-        self.deadline = self.listener.clock() + self.limits.idle
+        self._since = self.listener.clock()
+        self.deadline = self._since + self.limits.idle
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -417,9 +422,16 @@ class DownstreamConnection(asyncio.Protocol):
         self.transport.abort()
 
     def close_if_idle(self) -> None:
-        """For drain: a connection between requests ends; another one ends with its answer."""
+        """For drain: a connection between requests ends; another one ends with its answer.
+
+        One that has only just come gets a moment: its first request is on its way, and will be answered.
+        """
         if self.current is None and not self._queue and not self._in_head and self._linger_left < 0:
-            self.transport.close()
+            settled = self._since + _FIRST_REQUEST_SECONDS
+            if self._request_deadline == NEVER and self.listener.clock() < settled:
+                self.deadline = settled
+            else:
+                self.transport.close()
 
     # ---- deadlines
 

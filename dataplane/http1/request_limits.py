@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from dataplane.errors import BadRequest, GatewayError, HeadersTooLarge, MethodUnknown, TargetTooLong
 from dataplane.http1 import parser as http
-from dataplane.runtime import ConnectionLimits
+
+if TYPE_CHECKING:
+    from dataplane.runtime import ConnectionLimits
 
 _CHUNK_OVERHEAD = 16 * 1024
 _UNKNOWN_METHOD = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32} [/*h]")
