@@ -155,3 +155,26 @@ async def test_buckets_survive_edits() -> None:
         assert (await gateway.ask(get())).status == 200
         await gateway.reconfigure(document(origin.url, route={"rateLimit": limit}, logging={"level": "warn"}))
         assert (await gateway.ask(get())).status == 429
+
+
+async def test_a_connection_is_not_trusted_for_a_key_it_once_had() -> None:
+    """Every request shows its own: after a good one come none, a wrong one, and another consumer's."""
+    security = keys()
+    security["auth"]["keys"].append({"key": hashlib.sha256(b"other").hexdigest(), "name": "Client B"})
+    options = {"route": {"auth": "required"}, "security": security}
+    async with proxied(answering(OK), **options) as (origin, gateway), connected(gateway.port) as client:
+        shown = ["secret", None, "wrong", "secret", "other", "secret"]
+        lines = [[f"X-API-Key: {key}"] if key else [] for key in shown]
+        assert [(await client.ask(get("/", *line))).status for line in lines] == [200, 401, 401, 200, 200, 200]
+        names = [request.value("x-consumer-name") for request in origin.received]
+        assert names == ["Client A", "Client A", "Client B", "Client A"]
+
+
+async def test_a_revoked_key_is_refused_on_connections_that_used_it() -> None:
+    """An edit that takes a key away counts from the next request, also on a connection that is open."""
+    route = {"auth": "required"}
+    async with proxied(answering(OK), route=route, security=keys()) as (origin, gateway):
+        async with connected(gateway.port) as client:
+            assert (await client.ask(get("/", "X-API-Key: secret"))).status == 200
+            await gateway.reconfigure(document(origin.url, route=route, security=keys(key="0" * 64)))
+            assert (await client.ask(get("/", "X-API-Key: secret"))).status == 401
