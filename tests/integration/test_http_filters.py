@@ -172,9 +172,11 @@ async def test_a_connection_is_not_trusted_for_a_key_it_once_had() -> None:
 
 async def test_a_revoked_key_is_refused_on_connections_that_used_it() -> None:
     """An edit that takes a key away counts from the next request, also on a connection that is open."""
-    route = {"auth": "required"}
-    async with proxied(answering(OK), route=route, security=keys()) as (origin, gateway):
-        async with connected(gateway.port) as client:
-            assert (await client.ask(get("/", "X-API-Key: secret"))).status == 200
-            await gateway.reconfigure(document(origin.url, route=route, security=keys(key="0" * 64)))
-            assert (await client.ask(get("/", "X-API-Key: secret"))).status == 401
+    options = {"route": {"auth": "required"}}
+    async with (
+        proxied(answering(OK), **options, security=keys()) as (origin, gateway),
+        connected(gateway.port) as client,
+    ):
+        assert (await client.ask(get("/", "X-API-Key: secret"))).status == 200
+        await gateway.reconfigure(document(origin.url, **options, security=keys(key="0" * 64)))
+        assert (await client.ask(get("/", "X-API-Key: secret"))).status == 401
