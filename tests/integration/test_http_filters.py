@@ -161,7 +161,7 @@ async def test_a_connection_is_not_trusted_for_a_key_it_once_had() -> None:
     """Every request shows its own: after a good one come none, a wrong one, and another consumer's."""
     security = keys()
     security["auth"]["keys"].append({"key": hashlib.sha256(b"other").hexdigest(), "name": "Client B"})
-    options = {"route": {"auth": "required"}, "security": security}
+    options: dict[str, Any] = {"route": {"auth": "required"}, "security": security}
     async with proxied(answering(OK), **options) as (origin, gateway), connected(gateway.port) as client:
         shown = ["secret", None, "wrong", "secret", "other", "secret"]
         lines = [[f"X-API-Key: {key}"] if key else [] for key in shown]
@@ -172,7 +172,7 @@ async def test_a_connection_is_not_trusted_for_a_key_it_once_had() -> None:
 
 async def test_a_revoked_key_is_refused_on_connections_that_used_it() -> None:
     """An edit that takes a key away counts from the next request, also on a connection that is open."""
-    options = {"route": {"auth": "required"}}
+    options: dict[str, Any] = {"route": {"auth": "required"}}
     async with (
         proxied(answering(OK), **options, security=keys()) as (origin, gateway),
         connected(gateway.port) as client,
