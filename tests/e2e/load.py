@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from tests.support.deadline import Bell
 from tests.support.wire import Malformed, Truncated
 
 CONNECTIONS = 6
+FOR_GOOD = sys.maxsize
 _DEADLINE = 20.0
 _POST_EVERY = 4
 
@@ -25,8 +27,9 @@ _POST_EVERY = 4
 class Load:
     """What the clients saw: `answered` requests by revision that served them, and `failures`, one line each."""
 
-    def __init__(self, ports: tuple[int, ...]) -> None:
+    def __init__(self, ports: tuple[int, ...], visit: int) -> None:
         self.ports = ports
+        self.visit = visit
         self.answered: Counter[int] = Counter()
         self.by_port: Counter[int] = Counter()
         self.failures: list[str] = []
@@ -71,8 +74,9 @@ class Load:
 
     async def _talk(self, connection: RawClient, port: int) -> None:
         """Requests on one connection until it ends."""
-        while not self._stopping and await self._ask(connection, port, next(self._numbers)):
-            pass
+        for _ in range(self.visit):
+            if self._stopping or not await self._ask(connection, port, next(self._numbers)):
+                return
 
     async def _ask(self, connection: RawClient, port: int, number: int) -> bool:
         """One request; whether the connection can carry another."""
@@ -97,9 +101,12 @@ class Load:
 
 
 @asynccontextmanager
-async def under_load(*ports: int, connections: int = CONNECTIONS) -> AsyncIterator[Load]:
-    """Load on these data planes while the block runs, which begins when they answer; after it every client is done."""
-    load = Load(ports)
+async def under_load(*ports: int, connections: int = CONNECTIONS, visit: int = FOR_GOOD) -> AsyncIterator[Load]:
+    """Load on these data planes while the block runs, which begins when they answer; after it every client is done.
+
+    A client goes on to the next data plane after `visit` requests, on a new connection.
+    """
+    load = Load(ports, visit)
     clients = [asyncio.create_task(load.client(index)) for index in range(connections)]
     try:
         await load.more()

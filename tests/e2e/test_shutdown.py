@@ -11,16 +11,20 @@ import pytest
 from tests.e2e.configuration import configured
 from tests.e2e.control_plane import control_plane
 from tests.e2e.data_plane import data_plane
-from tests.e2e.load import under_load
+from tests.e2e.load import CONNECTIONS, FOR_GOOD, under_load
 from tests.e2e.origin import Holding
 from tests.support.client import connected, get
 from tests.support.origin import serving
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("visit", [FOR_GOOD, 1], ids=["kept", "fresh"])
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_sigterm_under_load(tmp_path: Path, workers: int) -> None:
-    """Not ready first and still serving; then a whole answer to all it took; exit code 0, and no request failed."""
+async def test_sigterm_under_load(tmp_path: Path, workers: int, visit: int) -> None:
+    """Not ready first and still serving; then a whole answer to all it took; exit code 0, and no request failed.
+
+    Also where clients take no notice and go on opening connections, one for each request.
+    """
     holding = Holding()
     async with (
         serving(holding.script) as origin,
@@ -29,7 +33,10 @@ async def test_sigterm_under_load(tmp_path: Path, workers: int) -> None:
         data_plane(control.address, tmp_path, "b", workers=workers) as staying,
     ):
         await control.until_current(nodes=2 * workers)
-        async with under_load(leaving.port, staying.port) as load, connected(leaving.port) as client:
+        async with (
+            under_load(leaving.port, staying.port, connections=2 * CONNECTIONS, visit=visit) as load,
+            connected(leaving.port) as client,
+        ):
             await load.more_from(leaving.port)
             held = asyncio.create_task(client.ask(get("/held")))
             await holding.arrived.wait()
