@@ -27,6 +27,7 @@ REQUEST_PATH = [
     "dataplane/http1/fields.py",
     "dataplane/http1/request_head.py",
     "dataplane/http1/request_limits.py",
+    "dataplane/http1/request_reader.py",
     "dataplane/http1/response_head.py",
     "dataplane/http1/upstream.py",
     "dataplane/metrics.py",
@@ -36,6 +37,7 @@ REQUEST_PATH = [
     "dataplane/routing/leaf.py",
     "dataplane/routing/router.py",
     "dataplane/routing/trie.py",
+    "dataplane/runtime.py",
     "dataplane/token_bucket.py",
 ]
 

@@ -1,0 +1,189 @@
+"""A client's bytes -> exchanges: the parser, and everything that is checked while a request comes in.
+
+A complete head makes an exchange, which goes to the connection's queue; its body follows as it comes. Once something
+cannot be understood, or the protocol is to switch, the reader has ended: it will make no more exchanges.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dataplane.errors import BadRequest, BodyTooLarge, GatewayError
+from dataplane.exchange import Exchange
+from dataplane.http1 import parser as http
+from dataplane.http1.body import Body
+from dataplane.http1.fields import FIELDS, Headers
+from dataplane.http1.request_head import MOST_FIELDS, check_sizes, check_version, examine
+from dataplane.http1.request_limits import framing_error, partial_head_error, refusal_of
+
+if TYPE_CHECKING:
+    from dataplane.http1.downstream import DownstreamConnection
+
+_MOST_PIPELINED_AT_ONCE = 512
+"""In one read: each costs about a kilobyte, so this bounds what a connection can cost before it is held."""
+
+
+class RequestReader:
+    """One connection's incoming side. The parser calls the `on_…` methods."""
+
+    def __init__(self, connection: DownstreamConnection) -> None:
+        # connection
+        self.connection = connection
+        self.ended = False
+        self.tail = b""  # what came after the last request that was read
+        self._parser = http.HttpRequestParser(self)
+        self._limits = connection.limits
+        # request being read
+        self.reading: Exchange | None = None
+        self.in_head = False
+        self._headers: Headers = []
+        self._trailers: Headers = []
+        self._url = b""
+        self._measure = self._priming = False
+        self._head_bytes = self._accounted = 0
+        self._skipped: int | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Read on."""
+        was_in_head = self.in_head
+        if was_in_head or len(data) > self._limits.smallest:
+            self._measure = True
+            self._accounted = 0
+        try:
+            self._parser.feed_data(data)
+        except http.HttpParserUpgrade as pause:
+            self._leave_parser(data[pause.args[0] :])
+        except http.HttpParserError as error:
+            self.refuse(refusal_of(error, data))
+        if self.in_head:
+            self._count_head(len(data) if was_in_head else 0)
+        else:
+            if self.reading is not None:
+                self.connection.set_deadline()
+            if self._measure:
+                self._count_framing(len(data))
+
+    def refuse(self, error: GatewayError) -> None:
+        """Nothing more on this connection can be understood: answer what can be answered, then close."""
+        self.ended = True
+        x, self.reading = self.reading, None
+        if x is None or self.in_head:
+            x = x or Exchange(self.connection, self.connection.listener.clock())
+            x.raw_target = x.raw_target or self._url
+            x.refusal = error
+            self.in_head = False
+            self.connection.enqueue(x)
+        else:
+            x.body.fail(error)
+            self.connection.give_up(x, error)
+
+    def start_again(self) -> None:
+        """The upstream did not switch protocols: what the client sent since is HTTP again."""
+        self._parser = http.HttpRequestParser(self)
+        self.ended = False
+        tail, self.tail = self.tail, b""
+        if tail:
+            self.connection.data_received(tail)
+
+    # ---- the parser's side
+
+    def on_message_begin(self) -> None:
+        connection = self.connection
+        if self._priming:
+            self._headers = []
+            return
+        if len(connection.queue) >= _MOST_PIPELINED_AT_ONCE:
+            raise BadRequest("Too many requests were pipelined")
+        now = connection.listener.clock()
+        self.reading = x = Exchange(connection, now)
+        self._headers = x.headers
+        self.in_head = True
+        self._head_bytes = 0
+        self._url = b""
+        if connection.current is None and not connection.queue:
+            connection.deadline = now + self._limits.header
+
+    def on_url(self, url: bytes) -> None:
+        self._url = self._url + url if self._url else url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((FIELDS[name], value))
+
+    def on_headers_complete(self) -> None:
+        x, parser = self.reading, self._parser
+        if self._priming or x is None:
+            return
+        self.in_head = False
+        x.raw_target = self._url
+        x.method = parser.get_method().decode()
+        length: int | None = None
+        try:
+            x.http11 = check_version(parser.get_http_version())
+            if self._measure or len(x.headers) > MOST_FIELDS:
+                self._accounted += check_sizes(x, self._limits)
+            length = examine(x)
+        except GatewayError as refusal:
+            x.refusal = refusal
+        if length:
+            x.body = Body(self.connection, length if length > 0 else None)
+            self._headers = self._trailers = []
+            if x.upgrade is None and parser.should_upgrade():
+                self._skipped = length  # the parser is about to leave out a body that we want
+        self.connection.queue.append(x)
+
+    def on_body(self, data: bytes) -> None:
+        x = self.reading
+        if x is not None:
+            self._accounted += len(data)
+            x.body.feed(data)
+            if x.body.limit is not None and x.body.received > x.body.limit:
+                x.body.discard()
+                x.cancel(BodyTooLarge())
+
+    def on_message_complete(self) -> None:
+        x = self.reading
+        if x is None or self._skipped is not None:
+            return
+        self.reading = None
+        if not x.body.complete:
+            x.body.finish(self._trailers)
+            self.connection.set_deadline()
+
+    # ---- when parsing ends, goes wrong, or goes on elsewhere
+
+    def _leave_parser(self, rest: bytes) -> None:
+        """llhttp stops at every message with Upgrade or CONNECT: go on raw, or as HTTP when we do not switch."""
+        x = self.connection.queue[-1]
+        if x.upgrade is not None or x.method == "CONNECT":
+            self.ended = True
+            self.tail = rest
+            return
+        self._parser = parser = http.HttpRequestParser(self)
+        if self._skipped is not None:
+            # Prime the new parser with the framing that the old one left out; its head is thrown away.
+            framing = b"content-length: %d" % self._skipped if self._skipped > 0 else b"transfer-encoding: chunked"
+            self._priming = True
+            parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n")
+            self._priming = False
+            self._skipped = None
+            self._headers = self._trailers
+        if rest:
+            self.feed(rest)
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        error = partial_head_error(self._head_bytes, self._url, self._limits)
+        if error is not None:
+            self.refuse(error)
+
+    def _count_framing(self, size: int) -> None:
+        """Of a large read, what was neither head nor content: chunk sizes, extensions, trailers."""
+        self._measure = False
+        error = framing_error(size - self._accounted, self._accounted)
+        if error is not None:
+            queue = self.connection.queue
+            if self.reading is None and queue:
+                self.ended = True
+                queue[-1].cancel(error)
+            else:
+                self.refuse(error)
