@@ -26,6 +26,7 @@ BURST = 40
 """Edits that follow each other at once; then it is waited until all nodes run the last one."""
 SPENT = 7
 CLIENTS = 5
+REPLACEMENTS = 200
 
 
 @asynccontextmanager
@@ -92,3 +93,29 @@ async def test_a_thousand_revisions(tmp_path: Path) -> None:
             assert len(plane.process.events("config.applied", source="stream")) == EDITS + 1
             [node] = server.nodes.view(EDITS + 1)
             assert (node.state, node.superseded) == ("current", 0)
+
+
+async def test_upstreams_that_come_and_go(tmp_path: Path) -> None:
+    """Each revision leads the route under load to another upstream and drops the one before: no request fails.
+
+    The connections of what was dropped are closed; only those of the last upstream stay.
+    """
+    async with serving(echo) as origin, publishing() as server:
+
+        async def publish(edit: int) -> None:
+            upstream = {"name": f"u{edit}", "url": origin.url}
+            text = configured(origin.url, edit, load={"upstream": f"u{edit}"}, upstreams=[upstream])
+            await server.publish(table_of(read(text).config))
+
+        await publish(0)
+        async with data_plane(server.target, tmp_path, "a") as plane:
+            await plane.serves(1)
+            async with under_load(plane.port, connections=CLIENTS) as load:
+                for edit in range(1, REPLACEMENTS + 1):
+                    await publish(edit)
+                    await plane.serves(edit + 1)
+                    await load.more(2)
+            assert load.failures == []
+            assert len(load.answered) > REPLACEMENTS // 2
+            await origin.until(lambda: origin.open <= CLIENTS, "old connections to end")
+            assert origin.connections > REPLACEMENTS
