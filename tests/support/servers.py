@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 
 import pytest
 
 
-def needed(*programs: str) -> None:
+def needed(*programs: str, environ: Mapping[str, str] = os.environ) -> None:
     """Skip the test unless all of them are on the PATH. In CI, where .ci/run installs them, their lack is a failure."""
     missing = ", ".join(program for program in programs if shutil.which(program) is None)
     if not missing:
         return
-    if os.environ.get("CI") == "true":
+    if environ.get("CI") == "true":
         pytest.fail(f"{missing} not found, though CI=true: .ci/run installs what tests need")
     pytest.skip(f"{missing} not found")
