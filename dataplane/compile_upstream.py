@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from dataplane.balancer import smooth_turns
 from dataplane.compile_settings import networks
 from dataplane.live import Live
-from dataplane.pool import Pool
+from dataplane.pool import Pool, PoolKey
 from dataplane.runtime import Endpoint, Guard, Upstream
 from shared import defaults
 from shared.faults import ConfigError, Fault
@@ -21,10 +21,11 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
     """The upstream, ready to pick from; raises ConfigError where its TLS files cannot be used."""
     listed = list(message.endpoints) or [pb.Endpoint(url=message.url)]
     tls = _tls(message) if any(endpoint.url.startswith("https:") for endpoint in listed) else None
+    guard = _guard(settings)
     endpoints: dict[Pool, Endpoint] = {}
     for item in listed:
         endpoint = _endpoint(item, message, tls)
-        endpoints[live.pool(_pool_key(message, endpoint))] = endpoint
+        endpoints[live.pool(_pool_key(message, endpoint, guard))] = endpoint
     pools = list(endpoints)
     turns = smooth_turns([endpoints[pool].weight for pool in pools])
     timeout, overall = message.timeout, settings.proxy.timeout
@@ -44,7 +45,7 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
         counter=live.turns(message.name),
         traffic=live.traffic.upstream(message.name),
         endpoints=endpoints,
-        guard=_guard(settings),
+        guard=guard,
         connect=ms("connect", defaults.CONNECT_TIMEOUT),
         dns=ms("dns", defaults.DNS_TIMEOUT),
         response=ms("response", defaults.RESPONSE_TIMEOUT),
@@ -63,9 +64,10 @@ def _guard(settings: pb.Settings) -> Guard:
     return Guard(networks(blocked), tuple(host.lower() for host in security.allowed_hosts))
 
 
-def _pool_key(message: pb.Upstream, endpoint: Endpoint) -> tuple[str, str, str]:
-    tls = message.tls.SerializeToString(deterministic=True).hex() if endpoint.scheme == "https" else ""
-    return message.name, f"{endpoint.scheme}://{endpoint.address}", tls
+def _pool_key(message: pb.Upstream, endpoint: Endpoint, guard: Guard) -> PoolKey:
+    """What a connection was made under: where an edit changes that, kept connections must not be used any more."""
+    tls = message.tls.SerializeToString(deterministic=True) if endpoint.scheme == "https" else b""
+    return message.name, f"{endpoint.scheme}://{endpoint.address}", (tls, guard)
 
 
 def _endpoint(item: pb.Endpoint, message: pb.Upstream, tls: ssl.SSLContext | None) -> Endpoint:

@@ -39,6 +39,7 @@ class FileSource:
         self._serving = Serving(target, clock=clock)
         self._broken_since: float | None = None
         self._error = ""
+        self._unread = 0  # edits that could not be read, or did not pass the checks
 
     def __repr__(self) -> str:
         return f"<FileSource {self._path} {self.status}>"
@@ -54,7 +55,7 @@ class FileSource:
             digest=held.table.digest.hex() if held else "",
             age_seconds=age if held else None,
             last_error=self._error,
-            apply_failures=self._serving.failures,
+            apply_failures=self._serving.failures + self._unread,
         )
 
     def boot(self) -> None:
@@ -74,12 +75,14 @@ class FileSource:
     async def _reload(self) -> None:
         try:
             # In a thread: a large document takes a second to read, and requests go on meanwhile.
-            table, warnings = await asyncio.to_thread(_read, self._path)
-            self._offer(table, warnings)
+            read = None
+            read = await asyncio.to_thread(_read, self._path)
+            self._offer(*read)
         except ConfigError as error:
             faults = [f"{self._path}: {fault}" for fault in error.faults]
             if faults[0] != self._error:
                 log.warn("config.rejected", file=str(self._path), faults=faults)
+            self._unread += read is None  # what was read and refused is counted where it was offered
             self._error = faults[0]
             self._broken_since = self._clock() if self._broken_since is None else self._broken_since
         else:

@@ -10,7 +10,7 @@ import asyncio
 import select
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 from dataplane.http1.deadlines import NEVER, Deadlines
@@ -19,8 +19,8 @@ from dataplane.http1.upstream import UpstreamConnection
 if TYPE_CHECKING:
     from typing import Any
 
-PoolKey = tuple[str, str, str]
-"""(upstream, scheme and address, what its TLS was made of)"""
+PoolKey = tuple[str, str, Hashable]
+"""(upstream, scheme and address, what its connections are made under: TLS, guard)"""
 
 _FREE_SECONDS = 1.0
 """A connection counts as free once it was idle this long: between two requests of a busy client it is not."""
