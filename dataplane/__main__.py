@@ -49,7 +49,8 @@ def _told(fault: Fault, settings: Settings) -> str:
     """FILE:LINE: path: message, as far as they are known; faults of other files name theirs."""
     of_config = settings.config is not None and fault.code != "unreadable"
     where = f"{settings.config}:{fault.line}" if fault.line else str(settings.config)
-    return ": ".join(part for part in (where if of_config else "", fault.path, fault.message) if part)
+    resource = f"{fault.kind} {fault.name}" if fault.name and not fault.line else ""
+    return ": ".join(part for part in (where if of_config else "", resource, fault.path, fault.message) if part)
 
 
 def _configured(settings: Settings) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def compile_table(table: Table, revision: int, previous: Compiled | None, live: 
                 entries.append(Entry(_match(message), routes[name]))
             except ConfigError as error:
                 faults += error.faults
-    faults += [_no_upstream(r) for r in routes.values() if r.upstream not in upstreams]
+    faults += [_no_upstream(r) for r in routes.values() if ("upstream", r.upstream) not in table]
     router = (previous.runtime.router if previous is not None else Router()).changed(dropped, _sound(entries, faults))
     if faults:
         raise ConfigError(faults)

@@ -67,11 +67,14 @@ def listener_tls(tls: pb.ListenerTls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _TLS_VERSIONS[tls.min_version or defaults.TLS_MIN_VERSION]
     context.set_alpn_protocols(["http/1.1"])
+    files = f"{tls.cert} with its key {tls.key}" if tls.key else tls.cert
     try:
         context.load_cert_chain(tls.cert, tls.key or None)
         if tls.client_ca:
+            files = tls.client_ca
             context.load_verify_locations(tls.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError([Fault("proxy.tls", f"the certificate cannot be used: {error}", kind="settings")]) from error
+    except OSError as error:  # ssl.SSLError is one; neither names the file
+        fault = Fault("proxy.tls", f"{files} cannot be used: {error.strerror or error}", kind="settings")
+        raise ConfigError([fault]) from error
     return context

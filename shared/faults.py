@@ -22,7 +22,7 @@ class Fault:
     line: int = 0
 
     def __str__(self) -> str:
-        where = f"line {self.line}: " if self.line else ""
+        where = f"line {self.line}: " if self.line else f"{self.kind} {self.name}: " if self.name else ""
         return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
 
 
