@@ -129,6 +129,26 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, taken: str, program: str, arg
 
 
 @pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        (
+            "proxy: {tls: {cert: none.pem, key: none.key}}\n",
+            "proxy.tls: none.pem with its key none.key cannot be used: ",
+        ),
+        ("", "upstream orders: tls.ca: none.pem cannot be used: "),
+    ],
+)
+def test_a_missing_certificate_is_one_line(tmp_path: Path, section: str, named: str) -> None:
+    """It is looked for where the data plane runs, so the data plane tells: the file, and whose it is."""
+    upstream = GOOD.replace('"http://127.0.0.1:9"', '"https://127.0.0.1:9", tls: {ca: none.pem}')
+    (tmp_path / "proxy.yml").write_text(section + GOOD if section else upstream)
+    said = run(DATA_PLANE, tmp_path, "--config", "proxy.yml", "--port", "0", "--admin-port", "0")
+    assert (said.code, said.output) == (1, "")
+    [line] = [line for line in said.errors.splitlines() if not line.startswith("{")]
+    assert line.startswith(f"flexgate-dataplane: proxy.yml: {named}")
+
+
+@pytest.mark.parametrize(
     ("program", "arguments"),
     [
         (
