@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -28,4 +29,5 @@ def init(
     except OSError as error:
         typer.echo(f"cannot write {file}: {error.strerror}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"wrote {file}\nnext: flexgate validate {file}\n      flexgate start --config {file}")
+    program = sys.argv[0]  # as it was typed: it may not be on the PATH
+    typer.echo(f"wrote {file}\nnext: {program} validate {file}\n      {program} start --config {file}")
