@@ -4,12 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED := .run/compiled
+SOURCES := $(shell find dataplane shared -name '*.py')
+COMPILED_TESTS := tests/integration/test_edge_*.py tests/integration/test_http_*.py tests/property/test_framing.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint format proto lock clean
+.PHONY: help run test compiled test-compiled bench lint format proto lock clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("FlexGate needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
@@ -25,7 +28,23 @@ run: $(READY) ## Start a control plane, a data plane and a demo upstream
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(READY) ## Measure against nginx and a textbook proxy (needs nginx and wrk)
+# An image ships the request path compiled ahead of time (docs/decisions/0007); here it never mixes with the sources.
+$(COMPILED)/.ready: $(READY) setup.py $(SOURCES)
+	@command -v gcc >/dev/null || { echo "no gcc: the request path cannot be compiled"; exit 1; }
+	@echo "compiling the request path to $(COMPILED) ..."
+	@rm -rf $(COMPILED) build && mkdir -p $(COMPILED)
+	@FLEXGATE_COMPILE=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--target $(COMPILED) . > $(COMPILED)/build.log 2>&1 || { tail -n 5 $(COMPILED)/build.log; rm -rf build; exit 1; }
+	@rm -rf build && touch $@
+
+compiled: $(COMPILED)/.ready ## Compile the request path ahead of time (needs gcc and Python's headers)
+
+test-compiled: $(COMPILED)/.ready ## Run the tests of the request path against the compiled code
+	@rm -rf $(COMPILED)/tests && cp -r tests pyproject.toml $(COMPILED)/
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider $(COMPILED_TESTS) $(ARGS)
+
+bench: $(READY) ## Measure against nginx and a textbook proxy (needs nginx and wrk; compiles first where it can)
+	@$(MAKE) --no-print-directory compiled || echo "measuring interpreted code"
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(READY) ## Format check, lint, types, import fences, generated code

@@ -62,6 +62,7 @@ class Listener:
             family=socket.AF_INET6 if ":" in host else socket.AF_INET,
             backlog=_BACKLOG,
             reuse_port=shared,
+            dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
         )
         self._socket = sock
         self._server = await self.loop.create_server(

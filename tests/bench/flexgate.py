@@ -17,6 +17,7 @@ from tests.bench.load import KEY, KEY_HEADER, Load
 from tests.bench.probe import ask
 
 ROUTES = 1000
+COMPILED = Path(".run/compiled")
 _CEILING = {"max": 1_000_000_000, "windowMs": 60_000}
 _FILLERS = ("/svc-{0}/health", "/svc-{0}/users/:id/orders/:order", "/svc-{0}/api/*")
 _POLICY_HEADERS = (
@@ -57,13 +58,24 @@ def _route(path: str) -> dict[str, Any]:
     return {"path": path, "upstream": "origin", "auth": "required", "rateLimit": _CEILING}
 
 
-def command(directory: Path, port: int, admin_port: int, routes: int, origin: int) -> list[str]:
-    """Write the configuration into the directory; the command that runs one worker with it."""
+def has_compiled() -> bool:
+    """Whether `make compiled` has built the request path ahead of time, as an image ships it."""
+    return (COMPILED / ".ready").exists()
+
+
+def command(directory: Path, port: int, admin_port: int, routes: int, origin: int, *, interpreted: bool) -> list[str]:
+    """Write the configuration into the directory; the command that runs one worker with it.
+
+    The compiled code is taken where there is one, unless the interpreted is asked for.
+    """
     directory.mkdir()
     document = directory / "proxy.yml"
     document.write_text(config(routes, origin))
     ports = ["--port", str(port), "--admin-port", str(admin_port)]
-    return [sys.executable, "-m", "dataplane", "--config", str(document), *ports, "--workers", "1"]
+    program = [sys.executable, "-m", "dataplane"]
+    if has_compiled() and not interpreted:
+        program = ["env", f"PYTHONPATH={COMPILED.resolve()}", sys.executable, "-P", "-m", "dataplane"]
+    return [*program, "--config", str(document), *ports, "--workers", "1"]
 
 
 def prove_policies(port: int, load: Load) -> None:

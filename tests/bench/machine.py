@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from shutil import which
 
+from tests.bench import flexgate
 from tests.bench.cores import Cores
 from tests.bench.invalid import UnfitMachineError
 
@@ -36,6 +37,7 @@ def describe(cores: Cores) -> dict[str, str]:
         "kernel": platform.release(),
         # Builds of one version differ in speed, and where one was installed is what tells them apart.
         "python": f"{platform.python_version()} in {sys.base_prefix}",
+        "request path": "compiled" if flexgate.has_compiled() else "interpreted",
         "nginx": _first_line(["nginx", "-v"]).removeprefix("nginx version: "),
         "wrk": " ".join(_first_line(["wrk", "-v"]).split()[:2]),
         **{library: version(library) for library in _LIBRARIES},

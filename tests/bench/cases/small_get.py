@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.bench import compare
+from tests.bench import compare, flexgate
 from tests.bench.load import Load
 from tests.bench.origin import SMALL
 from tests.bench.outcome import Outcome, at_least, at_most, joined
@@ -15,8 +15,10 @@ CONNECTIONS = (32, 64)
 
 
 def run(stage: Stage) -> Outcome:
-    """All contestants, with 32 connections and with 64."""
+    """All contestants, with 32 connections and with 64; FlexGate interpreted too, where it is compiled."""
     proxies = stage.everyone()
+    if flexgate.has_compiled():
+        proxies.append(stage.flexgate(name="interpreted", interpreted=True))
     return joined([_compared(stage, proxies, connections) for connections in CONNECTIONS])
 
 
