@@ -11,7 +11,6 @@ import grpc
 from grpc import aio
 
 from controlplane.plane import Plane
-from controlplane.redact import redacted
 from shared.faults import Fault
 from shared.pb.admin_pb2 import (
     ApplyConfigRequest,
@@ -30,6 +29,7 @@ from shared.pb.admin_pb2 import (
 from shared.pb.admin_pb2_grpc import AdminServicer
 from shared.pb.discovery_pb2 import ResourceError
 from shared.pb.resources_pb2 import Config, Resource
+from shared.redact import redacted
 
 Context = aio.ServicerContext[Any, Any]
 

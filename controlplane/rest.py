@@ -19,11 +19,11 @@ from controlplane.fault_text import fields_of
 from controlplane.listing import page
 from controlplane.plane import Plane
 from controlplane.problem import Problem, answering, json_response
-from controlplane.redact import redacted
 from controlplane.store import Committed
 from shared import API_VERSION, __version__
 from shared.document import export
 from shared.pb.resources_pb2 import Config
+from shared.redact import redacted
 
 DOCUMENT_BYTES = 32 * 1024 * 1024
 """The largest document that is validated; 10 000 routes take about 2 MiB."""
