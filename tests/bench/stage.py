@@ -82,15 +82,11 @@ class Stage:
             "textbook", [sys.executable, "-m", "tests.bench.textbook", str(port), str(self.origin_port)], port
         )
 
-    def flexgate(
-        self, routes: int = flexgate.ROUTES, name: str = "flexgate", *, interpreted: bool = False
-    ) -> Proxy:
+    def flexgate(self, routes: int = flexgate.ROUTES, name: str = "flexgate", *, interpreted: bool = False) -> Proxy:
         """Start a FlexGate data plane with a table of that many routes."""
         port, admin_port = free_port(), free_port()
         directory = self.directory / name
-        command = flexgate.command(
-            directory, port, admin_port, routes, self.origin_port, interpreted=interpreted
-        )
+        command = flexgate.command(directory, port, admin_port, routes, self.origin_port, interpreted=interpreted)
         proxy = self._compete(name, command, port, admin_port, "/health/ready")
         flexgate.prove_policies(port, Load(SMALL))
         return proxy
