@@ -85,6 +85,7 @@ def test_flags_and_variables_exist() -> None:
         for folder in ("dataplane", "controlplane", "tests/bench")
         for file in ROOT.glob(f"{folder}/**/*.py")
     )
+    sources += (ROOT / "setup.py").read_text()
     known = sources + " ".join(f"--{option.name} {option.variable}" for option in OPTIONS)
     shown = {word for word in words() if re.fullmatch(r"--[a-z][a-z-]+", word)}
     others = {"--require-hashes", "--no-deps", "--no-build-isolation"}  # of pip
