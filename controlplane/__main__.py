@@ -7,18 +7,18 @@ import os
 import signal
 import sys
 
-from controlplane import log
 from controlplane.app import running
 from controlplane.fault_text import line_of
 from controlplane.settings import PROGRAM, Settings, parse
 from controlplane.start_error import StartError
+from shared import log
 from shared.faults import ConfigError
 
 
 def main() -> None:
     """Run; exit code 0 after a signal, 1 where it could not start (one line for each reason), 2 for bad usage."""
     settings = parse(sys.argv[1:], os.environ)
-    log.configure(settings.log_level)
+    log.configure(PROGRAM, settings.log_level)
     try:
         asyncio.run(_serve(settings))
     except StartError as error:

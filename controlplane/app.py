@@ -17,7 +17,6 @@ from grpc_health.v1.health import aio as health
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server  # type: ignore[import-untyped]  # no stubs exist
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # no stubs exist
 
-from controlplane import log
 from controlplane.discovery import SERVICE as DISCOVERY
 from controlplane.discovery import Discovery
 from controlplane.grpc_admin import Admin
@@ -33,6 +32,7 @@ from controlplane.state import locked
 from controlplane.store import FileStore
 from controlplane.telemetry import Reports, TelemetryServer
 from controlplane.traffic import Traffic
+from shared import log
 from shared.pb.admin_pb2_grpc import add_AdminServicer_to_server
 from shared.pb.telemetry_pb2_grpc import add_TelemetryServicer_to_server
 

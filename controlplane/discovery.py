@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import grpc
 
-from controlplane import log
 from controlplane.conversation import Conversation
 from controlplane.nodes import DisplacedError, Node, Nodes
 from controlplane.publisher import Publisher
 from controlplane.pulse import Pulse
 from controlplane.session import MISSED_BEATS, Context, Over, Session, hear
+from shared import log
 from shared.pb.discovery_pb2 import Hello, NodeMessage
 
 SERVICE = "flexgate.v1.ConfigDiscovery"

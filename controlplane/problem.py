@@ -12,8 +12,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from controlplane import log
-from shared import API_VERSION
+from shared import API_VERSION, log
 
 CORRELATION = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 import grpc
 from grpc import aio
 
-from controlplane import log
 from controlplane.conversation import Conversation, Outcome, describe
 from controlplane.nodes import Node, Nodes
 from controlplane.publisher import Publisher
 from controlplane.pulse import Pulse
+from shared import log
 from shared.pb.discovery_pb2 import ControlMessage, Drain, NodeMessage
 
 MISSED_BEATS = 3

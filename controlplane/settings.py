@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from controlplane.log import LEVELS
 from shared import __version__
+from shared.log import LEVELS
 
 PROGRAM = "flexgate-controlplane"
 

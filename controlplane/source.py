@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane import log
 from controlplane.fault_text import fields_of
 from controlplane.service import Service
+from shared import log
 from shared.document import read_file
 from shared.faults import ConfigError, Fault
 from shared.watch import changes

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from dataplane import log
 from dataplane.settings import PROGRAM, Settings, parse
 from dataplane.start_error import StartError
-from shared import defaults
+from shared import defaults, log
 from shared.faults import ConfigError, Fault
 
 
@@ -20,7 +19,7 @@ def main() -> None:
     """The console script."""
     argv = sys.argv[1:]
     settings = parse(argv, os.environ)
-    log.configure(settings.log_level or defaults.LOG_LEVEL)
+    log.configure(PROGRAM, settings.log_level or defaults.LOG_LEVEL)
     sys.exit(run(settings, argv))
 
 

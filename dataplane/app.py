@@ -16,7 +16,6 @@ from collections.abc import Coroutine
 from random import uniform
 from typing import TYPE_CHECKING, Any
 
-from dataplane import log
 from dataplane.access_log import LogWriter
 from dataplane.admin import Admin
 from dataplane.compile_settings import listener_tls
@@ -24,7 +23,7 @@ from dataplane.config_source import ConfigSource
 from dataplane.node import Node
 from dataplane.settings import Settings
 from dataplane.start_error import StartError
-from shared import defaults
+from shared import defaults, log
 from shared.pb.resources_pb2 import Proxy
 
 if TYPE_CHECKING:

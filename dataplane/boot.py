@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataplane import log
 from dataplane.boot_guard import BootGuard
 from dataplane.config_source import Held
 from dataplane.last_known_good import Generation, GenerationError, LastKnownGood, is_generation, read_generation
 from dataplane.serving import Serving
+from shared import log
 from shared.faults import ConfigError, Fault
 from shared.table import table_of
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from dataplane import log
+from shared import log
 
 DEATHS = 2
 """After so many a table is refused."""

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 
 from grpc import aio
 
-from dataplane import log
 from dataplane.boot import boot
 from dataplane.boot_guard import BootGuard
 from dataplane.config_source import Held, Status, Target
@@ -24,7 +23,7 @@ from dataplane.keeper import Keeper
 from dataplane.last_known_good import LastKnownGood
 from dataplane.serving import Serving
 from dataplane.settings import Settings
-from shared import __version__
+from shared import __version__, log
 from shared.faults import ConfigError, Fault
 from shared.pb import discovery_pb2 as pb
 from shared.pb.discovery_pb2_grpc import ConfigDiscoveryStub

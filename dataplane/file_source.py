@@ -11,10 +11,10 @@ import time
 from collections.abc import AsyncIterable, Callable
 from pathlib import Path
 
-from dataplane import log
 from dataplane.config_source import Held, Status, Target
 from dataplane.serving import Serving
 from dataplane.settings import Settings
+from shared import log
 from shared.document import read_file
 from shared.faults import ConfigError, Fault
 from shared.table import Table, table_of

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from dataplane import log, respond
+from dataplane import respond
 from dataplane.access_log import LogWriter
 from dataplane.admission import admit_body, answer_itself, match, read_target
 from dataplane.errors import ClientGone, GatewayError, NotConfigured
@@ -23,6 +23,7 @@ from dataplane.metrics import Traffic
 from dataplane.runtime import Runtime
 from dataplane.streaming import relay_body, stop_sending
 from dataplane.upgrade import tunnel
+from shared import log
 
 if TYPE_CHECKING:
     from dataplane.system import SystemEndpoint

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from dataplane import log
 from dataplane.boot_guard import BootGuard
 from dataplane.config_source import Held
 from dataplane.last_known_good import LastKnownGood
 from dataplane.serving import Serving
+from shared import log
 
 PATIENCE = 6
 """How many times `trust_after` a restless configuration may go without being kept."""

@@ -10,7 +10,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from dataplane import log
 from dataplane.access_log import LogWriter
 from dataplane.compile import Compiled, compile_table
 from dataplane.config_source import ConfigSource, Status
@@ -20,6 +19,7 @@ from dataplane.listener import Listener
 from dataplane.live import Live
 from dataplane.metrics import Traffic
 from dataplane.system import system_endpoints
+from shared import log
 from shared.faults import Fault
 from shared.table import Table
 

@@ -15,11 +15,11 @@ from typing import Protocol
 
 from grpc import aio
 
-from dataplane import log
 from dataplane.dial import Redial, addresses, describe, dial, metadata
 from dataplane.settings import Settings
 from dataplane.spool import Spool
 from dataplane.together import together
+from shared import log
 from shared.pb.telemetry_pb2 import ReportAck, ReportBatch, RouteCounts
 from shared.pb.telemetry_pb2_grpc import TelemetryStub
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dataplane import log
 from dataplane.boot_guard import BootGuard
 from dataplane.config_source import Held, Origin, Target
+from shared import log
 from shared.faults import ConfigError, Fault
 
 

@@ -17,10 +17,10 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from dataplane import log
 from dataplane.parent import SERVING
 from dataplane.settings import AUTO
 from dataplane.start_error import StartError
+from shared import log
 
 FIRST_DELAY = 0.5  # seconds before a crashed child is started again
 LONGEST_DELAY = 30.0

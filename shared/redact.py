@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
+from google.protobuf.struct_pb2 import Struct
+
 from shared.pb.resources_pb2 import Auth, Config, HeaderRules
 
 HIDDEN = "[redacted]"
 SECRET_HEADERS = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
-URL_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
+URL_PASSWORD = re.compile(r"(://[^/@:]*:).*@")  # up to the last "@": a password may hold "/" and "@"
+PRIVATE_JWK = frozenset({"k", "d", "p", "q", "dp", "dq", "qi", "oth"})
+"""RFC 7518 6.2.2, 6.3.2, 6.4.1: the members of a JSON Web Key that only its owner may know."""
 
 
 def redacted(config: Config) -> Config:
@@ -23,7 +27,10 @@ def redacted(config: Config) -> Config:
     if security.HasField("auth"):
         _redact_auth(security.auth)
     if limits.redis.url:
-        limits.redis.url = URL_PASSWORD.sub(rf"\g<1>{HIDDEN}@", limits.redis.url)
+        limits.redis.url = _without_password(limits.redis.url)
+    tracing = copy.settings.tracing
+    if tracing.otlp.endpoint:
+        tracing.otlp.endpoint = _without_password(tracing.otlp.endpoint)
     for route in copy.routes:
         if route.HasField("auth"):
             _redact_auth(route.auth)
@@ -34,8 +41,21 @@ def redacted(config: Config) -> Config:
 
 def _redact_auth(auth: Auth) -> None:
     auth.client_secret = _hide(auth.client_secret)
+    for name in ("jwks_url", "introspection_url"):
+        setattr(auth, name, _without_password(getattr(auth, name)))
+    if auth.HasField("jwks"):
+        _redact_jwks(auth.jwks)
     for key in auth.keys:
         key.key = _hide(key.key)
+
+
+def _redact_jwks(jwks: Struct) -> None:
+    for key in (
+        jwks,
+        *(value.struct_value for value in (jwks.fields["keys"].list_value.values if "keys" in jwks.fields else ())),
+    ):
+        for name in PRIVATE_JWK & set(key.fields):
+            key.fields[name].string_value = HIDDEN
 
 
 def _redact_headers(rules: HeaderRules) -> None:
@@ -47,3 +67,7 @@ def _redact_headers(rules: HeaderRules) -> None:
 
 def _hide(secret: str) -> str:
     return HIDDEN if secret else ""
+
+
+def _without_password(url: str) -> str:
+    return URL_PASSWORD.sub(rf"\g<1>{HIDDEN}@", url)
