@@ -2,8 +2,8 @@
 
 Closing a listening socket resets what waits in its queue, and a connection whose handshake is under way ends there too,
 though its client believes it open. So first the kernel drops each SYN, by a filter on the socket: its client tries
-again a second later, and then finds another worker, or is refused and goes elsewhere. (Linux; HAProxy's guide to
-reloading without loss does the same from outside, with a firewall rule.)
+again a second later, and then finds another worker, or is refused and goes elsewhere. (Linux; operators of other
+proxies have done the same from outside, with a firewall rule that drops SYNs during a reload.)
 """
 
 from __future__ import annotations
