@@ -39,7 +39,7 @@ _ENCODED = r"%(?:0[1-9A-F]|1[0-9A-F]|2[0-9A-C]|3[A-F]|40|5[BDE]|60|7[BCDF]|[89A-
 
 # Nearly every target is normal already: one match, no copy. An empty segment stands only at the end, a dot segment
 # (with or without parameters) nowhere. What may follow a class is never in it, so a hostile target costs two passes at
-# most. Groups are not possessive: CPython before 3.11.5 then matches what the look-ahead forbids (gh-106052).
+# most. Groups are not possessive: CPython before 3.11.5 then matches what the look-ahead forbids (gh-100061).
 _NORMAL = re.compile(
     rf"((?:/(?!/|\.\.?(?:[/;?]|%3B|\Z))[{_PCHAR}]*+(?:{_ENCODED}[{_PCHAR}]*+)*)+)(?:\?([\x21\x22\x24-\x7e]*+))?"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 from controlplane.cli import COMMANDS
@@ -55,6 +56,12 @@ def test_compiled_modules_hold_no_coroutines() -> None:
     trees = {name: ast.parse((ROOT / name).read_text()) for name in listed}
     waiting = ast.AsyncFunctionDef | ast.Await
     assert [name for name, tree in trees.items() if any(isinstance(node, waiting) for node in ast.walk(tree))] == []
+
+
+def test_no_pattern_repeats_a_group_possessively() -> None:
+    """CPython 3.11.0 to 3.11.4 mismatch `(...)*+` (gh-100061, gh-106052); of single characters it is sound."""
+    possessive = re.compile(r"\)[*+?]\+")
+    assert [path.name for path in SOURCES if possessive.search(path.read_text())] == []
 
 
 def test_every_test_tells_a_behaviour() -> None:
