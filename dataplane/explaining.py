@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from dataplane.paths import BadTarget, normalise
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from dataplane.node import Node
     from dataplane.runtime import Route, Runtime
 
+_PORT = re.compile(r":[0-9]*\Z")  # an IPv6 address has colons too, and ends with its bracket
 _FIELDS = {"method": "GET", "path": "/", "host": "", "headers": {}}
 
 
@@ -55,7 +57,7 @@ def _read(question: Any) -> tuple[str, str, str, dict[str, str]]:
     headers = question.get("headers", {})
     if not all(isinstance(value, str) for value in headers.values()):
         raise BadQuestion("the values of headers must be strings")
-    host = question.get("host", "").lower().partition(":")[0]
+    host = _PORT.sub("", question.get("host", "").lower()).removesuffix(".")
     return question.get("method", "GET").upper(), question.get("path", "/"), host, headers
 
 

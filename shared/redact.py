@@ -50,10 +50,9 @@ def _redact_auth(auth: Auth) -> None:
 
 
 def _redact_jwks(jwks: Struct) -> None:
-    for key in (
-        jwks,
-        *(value.struct_value for value in (jwks.fields["keys"].list_value.values if "keys" in jwks.fields else ())),
-    ):
+    """Of a set of keys, or one key by itself: what is public stays."""
+    listed = jwks.fields["keys"].list_value.values if "keys" in jwks.fields else ()
+    for key in (jwks, *(value.struct_value for value in listed)):
         for name in PRIVATE_JWK & set(key.fields):
             key.fields[name].string_value = HIDDEN
 
