@@ -67,7 +67,8 @@ def _guard(settings: pb.Settings) -> Guard:
 def _pool_key(message: pb.Upstream, endpoint: Endpoint, guard: Guard) -> PoolKey:
     """What a connection was made under: where an edit changes that, kept connections must not be used any more."""
     tls = message.tls.SerializeToString(deterministic=True) if endpoint.scheme == "https" else b""
-    return message.name, f"{endpoint.scheme}://{endpoint.address}", (tls, guard)
+    # With the base path: one address may be two endpoints, each with turns of its own.
+    return message.name, f"{endpoint.scheme}://{endpoint.address}{endpoint.base}", (tls, guard)
 
 
 def _endpoint(item: pb.Endpoint, message: pb.Upstream, tls: ssl.SSLContext | None) -> Endpoint:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PoolKey = tuple[str, str, Hashable]
-"""(upstream, scheme and address, what its connections are made under: TLS, guard)"""
+"""(upstream, the endpoint's URL, what its connections are made under: TLS, guard)"""
 
 _FREE_SECONDS = 1.0
 """A connection counts as free once it was idle this long: between two requests of a busy client it is not."""
