@@ -42,7 +42,7 @@ async def told(path: Path, steps: list[Step]) -> tuple[list[int], list[float]]:
         async for _ in events:
             seen.append(len(clock.slept))  # noqa: PERF401  # one at a time: the loop never ends by itself
 
-    task = asyncio.create_task(listen(changes(path, interval=5.0, debounce=2.0, sleep=clock.sleep)))
+    task = asyncio.create_task(listen(changes(path, interval=5.0, debounce=2.0, longest=10.0, sleep=clock.sleep)))
     await asyncio.wait_for(clock.over.wait(), DEADLINE)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -75,6 +75,13 @@ async def test_a_file_that_goes_on_changing_is_waited_for(path: Path) -> None:
     seen, slept = await told(path, [*steps, nothing, nothing])
     assert seen == [4]
     assert slept[:4] == [5.0, 2.0, 2.0, 2.0]
+
+
+async def test_a_file_that_never_rests_is_told_of_all_the_same(path: Path) -> None:
+    """After the longest time, so that endless edits do not keep the newest from ever being served."""
+    steps: list[Step] = [lambda n=n: path.write_text(str(n)) for n in range(9)]  # type: ignore[misc]  # default binds
+    seen, _ = await told(path, steps)
+    assert seen[:1] == [6]
 
 
 async def test_touching_is_no_change(path: Path) -> None:
