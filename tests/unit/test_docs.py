@@ -78,6 +78,12 @@ def test_commands_exist() -> None:
     assert used == commands
 
 
+def test_files_exist() -> None:
+    """Each file or folder of the source that a page names is there."""
+    named = re.compile(r"(?:dataplane|controlplane|shared|tests|proto|docs)/[\w./-]*\w(?:\.\w+|/)")
+    assert {word for word in words() if named.fullmatch(word) and not (ROOT / word).exists()} == set()
+
+
 def test_flags_and_variables_exist() -> None:
     """Each --flag and FLEXGATE_VARIABLE that is shown on a page stands in the sources of the programs."""
     sources = "\n".join(
