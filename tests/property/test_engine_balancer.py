@@ -24,12 +24,12 @@ def test_each_index_as_often_as_its_weight(weights: list[int]) -> None:
 
 @given(WEIGHTS)
 def test_no_run_is_longer_than_it_must_be(weights: list[int]) -> None:
-    """Others come in between as often as they can, within a round and where two meet: two turns more at most."""
+    """The heaviest of the others cuts everyone's turns into runs, within a round and where two rounds meet."""
     turns = smooth_turns(weights)
     for index in range(len(weights)):
-        own, others = turns.count(index), len(turns) - turns.count(index)
-        if own and others:
-            assert _longest_run(turns * 2, index) <= own / others + 2
+        next_heaviest = max((turns.count(other) for other in range(len(weights)) if other != index), default=0)
+        if next_heaviest:
+            assert _longest_run(turns * 2, index) <= turns.count(index) / next_heaviest + 1
 
 
 @given(WEIGHTS)
