@@ -71,7 +71,8 @@ def match(x: Exchange, runtime: Runtime) -> Route:
     found = runtime.router.match(x.path, x.connection.host_name(x.host), x.method, fields, x.query)
     if not isinstance(found, Found):
         if found.allowed:
-            raise MethodNotAllowed(headers=(b"Allow: " + ", ".join(sorted(found.allowed)).encode(),))
+            allowed = found.allowed | {"HEAD"} if "GET" in found.allowed else found.allowed
+            raise MethodNotAllowed(headers=(b"Allow: " + ", ".join(sorted(allowed)).encode(),))
         raise NoRoute
     route: Route = found.target
     x.found, x.route = found, route

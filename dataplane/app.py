@@ -158,7 +158,7 @@ class DataPlane:
         await self.node.listener.close()
         await self.admin.close()
         self.node.deadlines.stop()
-        self.node.live.retire((), (), ())
+        self.node.live.retire((), (), (), ())
         self._writer.close()
 
 

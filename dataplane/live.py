@@ -72,13 +72,21 @@ class Live:
                 if not pool.keep_alive:
                     pool.close()
 
-    def retire(self, pools: Collection[Pool], limits: Collection[LimitKey], routes: Collection[str]) -> None:
+    def retire(
+        self,
+        pools: Collection[Pool],
+        limits: Collection[LimitKey],
+        routes: Collection[str],
+        upstreams: Collection[str],
+    ) -> None:
         """Put away what the configuration that is served now does not name."""
         for key in [key for key, pool in self.pools.items() if pool not in pools]:
             self.pools.pop(key).close()
         for limit in [limit for limit in self.limits if limit not in limits]:
             del self.limits[limit]
-        self.traffic.forget(routes)
+        for name in [name for name in self._turns if name not in upstreams]:
+            del self._turns[name]
+        self.traffic.forget(routes, upstreams)
 
     def trim(self) -> None:
         """Close connections that are free beyond what is allowed."""

@@ -164,9 +164,12 @@ class Traffic:
         touched, self.touched = self.touched, []
         return [cell.drain() for cell in touched]
 
-    def forget(self, kept: Iterable[str]) -> None:
-        """Drop the routes that are configured no more and have nothing left to tell."""
-        names = {UNMATCHED, *kept}
+    def forget(self, routes: Iterable[str], upstreams: Iterable[str]) -> None:
+        """Drop what is configured no more: upstreams, and the routes that have nothing left to tell."""
+        kept = set(upstreams)
+        for name in [name for name in self._upstreams if name not in kept]:
+            del self._upstreams[name]
+        names = {UNMATCHED, *routes}
         for name in [name for name in self._routes if name not in names]:
             if not any(cell.touched for cell in self._routes[name]):
                 del self._routes[name]

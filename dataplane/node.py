@@ -79,7 +79,8 @@ class Node:
         self.gateway.runtime = compiled.runtime  # the swap
         self.live.follow(compiled.runtime.upstreams.values())
         if previous is not None:
-            self.live.retire(compiled.pools, compiled.limit_keys, compiled.runtime.routes)
+            runtime = compiled.runtime
+            self.live.retire(compiled.pools, compiled.limit_keys, runtime.routes, runtime.upstreams)
         return []
 
     def live_nodes(self, count: int) -> None:

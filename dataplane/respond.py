@@ -5,7 +5,6 @@ Every answer carries the gateway's own lines: API version, the revision that ser
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.http1.upstream import UpstreamConnection
 
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
+_STATUS_LINES = {status: f"HTTP/1.1 {status} {title}".encode() for status, title in TITLES.items()}
 _OK = b"HTTP/1.1 200 OK"
 _JOINED = 16 * 1024
 """Up to this size, one joined write is cheaper than several buffers."""

@@ -55,13 +55,15 @@ def build(route: Route, context: Context) -> RequestFilter | None:
             if limit.applies is not None and not limit.applies(x.path):
                 continue
             left = limit.buckets.take(limit.key(x), now, live.nodes)
+            if left < 0.0:
+                traffic.limited += 1
+            if limit.shadow:
+                continue  # counted, neither told nor enforced
             if left < tightest:
                 tightest = left
                 x.limit_lines = _lines(limit, left, now + epoch, live.nodes)
             if left < 0.0:
-                traffic.limited += 1
-                if not limit.shadow:
-                    raise TooManyRequests(limit.message, retry_after=max(1, math.ceil(-left)))
+                raise TooManyRequests(limit.message, retry_after=max(1, math.ceil(-left)))
 
     return limited
 

@@ -56,9 +56,9 @@ class Deadlines:
         """Sweep now, and from here on every INTERVAL."""
         now = self._clock()
         self.lag = max(0.0, now - self._due) if self._due else 0.0
-        self.sweep()
         self._due = now + INTERVAL
-        self._handle = loop.call_later(INTERVAL, self.start, loop)
+        self._handle = loop.call_later(INTERVAL, self.start, loop)  # first: nothing that fails may end the sweeps
+        self.sweep()
 
     def stop(self) -> None:
         if self._handle is not None:

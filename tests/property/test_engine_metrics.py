@@ -65,7 +65,7 @@ class Told(RuleBasedStateMachine):
 
     @rule(kept=st.lists(ROUTES, max_size=2))
     def forget(self, kept: list[str]) -> None:
-        self.traffic.forget(kept)
+        self.traffic.forget(kept, ())
 
     @rule()
     def drain(self) -> None:

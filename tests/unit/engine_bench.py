@@ -55,7 +55,8 @@ class Bench:
         compiled = compile_table(table, revision, self.compiled, self.live)
         self.live.follow(compiled.runtime.upstreams.values())
         if self.compiled is not None:
-            self.live.retire(compiled.pools, compiled.limit_keys, compiled.runtime.routes)
+            runtime = compiled.runtime
+            self.live.retire(compiled.pools, compiled.limit_keys, runtime.routes, runtime.upstreams)
         self.compiled = compiled
         return compiled
 
