@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 from urllib.parse import unquote_plus
 
 import orjson
@@ -20,11 +20,11 @@ from dataplane.exchange import Exchange
 from dataplane.http1.fields import value_of
 from dataplane.runtime import LogPolicy
 
-SERVICE = "flexgate-dataplane"
-REDACTED = "[redacted]"
-_MOST_GATHERED = 10_000
-_MOST_BATCHES = 2
-_LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+SERVICE: Final = "flexgate-dataplane"
+REDACTED: Final = "[redacted]"
+_MOST_GATHERED: Final = 10_000
+_MOST_BATCHES: Final = 2
+_LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 
 
 class LogWriter:

@@ -6,10 +6,10 @@ Stages of `gateway.handle`; each changes the exchange or raises a GatewayError.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dataplane import respond
-from dataplane.errors import BadRequest, BodyTooLarge, MethodNotAllowed, NoRoute
+from dataplane.errors import BadRequest, BodyTooLarge, MethodNotAllowed, NoRoute, NotConfigured
 from dataplane.exchange import Exchange
 from dataplane.headers import client_ip
 from dataplane.http1.request_head import origin_form
@@ -20,16 +20,28 @@ from dataplane.runtime import Route, Runtime
 if TYPE_CHECKING:
     from dataplane.system import SystemEndpoint
 
-ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-_REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
-_NORMAL: dict[bytes, Target] = {}
-_MOST_REMEMBERED = 2048
-_LONGEST_REMEMBERED = 256
+ALLOW: Final = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
+_NORMAL: Final[dict[bytes, Target]] = {}
+_MOST_REMEMBERED: Final = 2048
+_LONGEST_REMEMBERED: Final = 256
 """Targets come again: what was normalised lately is remembered, up to about a megabyte of it."""
-_SYSTEM_METHODS = frozenset({"GET", "HEAD"})
+_SYSTEM_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
-def read_target(x: Exchange) -> None:
+def admit(x: Exchange, runtime: Runtime | None, system: Mapping[str, SystemEndpoint]) -> Route | None:
+    """The route that serves the request; None: it was for the gateway, and is answered. Raises a GatewayError."""
+    if x.refusal is not None:
+        raise x.refusal
+    _read_target(x)
+    if _answer_itself(x, runtime, system):
+        return None
+    if runtime is None:
+        raise NotConfigured(retry_after=1)
+    return _match(x, runtime)
+
+
+def _read_target(x: Exchange) -> None:
     """Normalise the path once: what is matched is what is forwarded."""
     if x.method in _REFUSED_METHODS:
         x.close = True
@@ -48,7 +60,7 @@ def read_target(x: Exchange) -> None:
     x.path, x.query = target.path, target.query
 
 
-def answer_itself(x: Exchange, runtime: Runtime | None, system: Mapping[str, SystemEndpoint]) -> bool:
+def _answer_itself(x: Exchange, runtime: Runtime | None, system: Mapping[str, SystemEndpoint]) -> bool:
     """Whether the request was for the gateway, and is answered now."""
     if x.method == "OPTIONS" and (x.raw_target == b"*" or x.max_forwards == 0):
         # RFC 9110 9.3.7, 7.6.2: about the server as a whole, or meant to come no further.
@@ -65,7 +77,7 @@ def answer_itself(x: Exchange, runtime: Runtime | None, system: Mapping[str, Sys
     return True
 
 
-def match(x: Exchange, runtime: Runtime) -> Route:
+def _match(x: Exchange, runtime: Runtime) -> Route:
     """The route that serves the request; raises NoRoute or MethodNotAllowed."""
     fields = [(field.name, value) for field, value in x.headers] if runtime.header_conditions else ()
     found = runtime.router.match(x.path, x.connection.host_name(x.host), x.method, fields, x.query)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from dataplane.headers import request_head
 from dataplane.http1.body import NO_BODY
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.http1.upstream import UpstreamConnection
 
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 def take(pool: Pool, x: Exchange) -> UpstreamConnection | None:

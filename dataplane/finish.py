@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from random import random
+from typing import Final
 
 from dataplane.access_log import LogWriter, line_of, wanted
 from dataplane.exchange import Exchange
 from dataplane.metrics import Traffic
 from dataplane.runtime import LogPolicy
 
-_UNCONFIGURED = LogPolicy()
+_UNCONFIGURED: Final = LogPolicy()
 
 
 def finish(x: Exchange, ms: float, traffic: Traffic, writer: LogWriter) -> None:

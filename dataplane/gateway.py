@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from dataplane import respond
 from dataplane.access_log import LogWriter
-from dataplane.admission import admit_body, answer_itself, match, read_target
-from dataplane.errors import ClientGone, GatewayError, NotConfigured
+from dataplane.admission import admit, admit_body
+from dataplane.errors import ClientGone, GatewayError
 from dataplane.exchange import Exchange
 from dataplane.finish import finish
 from dataplane.forward import forward
@@ -47,7 +47,7 @@ class Gateway:
         self._ids = itertools.count(1)
         self._id_prefix = b"req-" + os.urandom(6).hex().encode() + b"-"
 
-    async def handle(self, x: Exchange) -> None:  # noqa: PLR0912  # the whole way of a request, in one place
+    async def handle(self, x: Exchange) -> None:  # the whole way of a request, in one place
         """Serve one exchange. Never raises; ends with the answer sent, or the connection closed."""
         x.begun = True
         self.traffic.in_flight += 1
@@ -55,14 +55,9 @@ class Gateway:
             runtime = x.runtime = self.runtime
             if not x.correlation_id:
                 x.correlation_id = b"%b%x" % (self._id_prefix, next(self._ids))
-            if x.refusal is not None:
-                raise x.refusal
-            read_target(x)
-            if answer_itself(x, runtime, self.system):
-                return
-            if runtime is None:
-                raise NotConfigured(retry_after=1)
-            route = match(x, runtime)
+            route = admit(x, runtime, self.system)
+            if route is None or runtime is None:
+                return  # the gateway has answered itself
             for step in route.filters:
                 pending = step(x)
                 if pending is not None:

@@ -7,7 +7,7 @@ named in Connection can take it away.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dataplane.http1.response_head import Framing, ResponseHead
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dataplane.http1.downstream import DownstreamConnection
     from dataplane.runtime import Endpoint, HeaderEdits, Networks, Route
 
-CRLF = b"\r\n"
-_SENDS_BODY = frozenset({"POST", "PUT", "PATCH"})
+CRLF: Final = b"\r\n"
+_SENDS_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 # ---- towards the upstream

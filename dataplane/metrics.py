@@ -7,12 +7,13 @@ never from a raw path, so their number is bounded.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from dataplane.errors import GatewayError
 from shared.histogram import bucket_of
 from shared.pb.telemetry_pb2 import Histogram, RouteCounts
 
-UNMATCHED = "unmatched"
+UNMATCHED: Final = "unmatched"
 """The route of requests that matched none, or were refused before they could."""
 
 

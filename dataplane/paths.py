@@ -9,7 +9,7 @@ The query is opaque here and goes on byte for byte; only bytes that no target ma
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Target(NamedTuple):
@@ -32,29 +32,29 @@ class BadTarget(ValueError):
         super().__init__(reason)
 
 
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_PCHAR = r"A-Za-z0-9\-._~!$&'()*+,;=:@"  # pchar of RFC 3986 3.3, without percent-encoding
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_PCHAR: Final = r"A-Za-z0-9\-._~!$&'()*+,;=:@"  # pchar of RFC 3986 3.3, without percent-encoding
 # Upper-case hex of everything but unreserved characters (they stand raw), NUL, slash and backslash (refused).
-_ENCODED = r"%(?:0[1-9A-F]|1[0-9A-F]|2[0-9A-C]|3[A-F]|40|5[BDE]|60|7[BCDF]|[89A-F][0-9A-F])"
+_ENCODED: Final = r"%(?:0[1-9A-F]|1[0-9A-F]|2[0-9A-C]|3[A-F]|40|5[BDE]|60|7[BCDF]|[89A-F][0-9A-F])"
 
 # Nearly every target is normal already: one match, no copy. An empty segment stands only at the end, a dot segment
 # (with or without parameters) nowhere. What may follow a class is never in it, so a hostile target costs two passes at
 # most. Groups are not possessive: CPython before 3.11.5 then matches what the look-ahead forbids (gh-100061).
-_NORMAL = re.compile(
+_NORMAL: Final = re.compile(
     rf"((?:/(?!/|\.\.?(?:[/;?]|%3B|\Z))[{_PCHAR}]*+(?:{_ENCODED}[{_PCHAR}]*+)*)+)(?:\?([\x21\x22\x24-\x7e]*+))?"
 )
 
-_NEVER = re.compile(r"[^\x21\x22\x24-\x7e]")
-_REFUSED = re.compile(r"\\|%(?:00|2[Ff]|5[Cc]|(?![0-9A-Fa-f]{2}))")
-_REFUSALS = {
+_NEVER: Final = re.compile(r"[^\x21\x22\x24-\x7e]")
+_REFUSED: Final = re.compile(r"\\|%(?:00|2[Ff]|5[Cc]|(?![0-9A-Fa-f]{2}))")
+_REFUSALS: Final = {
     "%00": "an encoded NUL",
     "%2F": "an encoded slash",
     "%5C": "an encoded backslash",
     "\\": "a backslash",
     "%": "a malformed percent-encoding",
 }
-_SPELLINGS = re.compile(rf"%[0-9A-Fa-f]{{2}}|[^/%{_PCHAR}]")
-_DOTS_WITH_PARAMETERS = re.compile(r"\.\.?(?:;|%3B)")
+_SPELLINGS: Final = re.compile(rf"%[0-9A-Fa-f]{{2}}|[^/%{_PCHAR}]")
+_DOTS_WITH_PARAMETERS: Final = re.compile(r"\.\.?(?:;|%3B)")
 
 
 def normalise(raw: bytes) -> Target:

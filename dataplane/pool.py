@@ -11,7 +11,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dataplane.http1.deadlines import NEVER, Deadlines
 from dataplane.http1.upstream import UpstreamConnection
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PoolKey = tuple[str, str, Hashable]
 """(upstream, the endpoint's URL, what its connections are made under: TLS, guard)"""
 
-_FREE_SECONDS = 1.0
+_FREE_SECONDS: Final = 1.0
 """A connection counts as free once it was idle this long: between two requests of a busy client it is not."""
 
 

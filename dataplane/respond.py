@@ -5,7 +5,7 @@ Every answer carries the gateway's own lines: API version, the revision that ser
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.http1.upstream import UpstreamConnection
 
-_STATUS_LINES = {status: f"HTTP/1.1 {status} {title}".encode() for status, title in TITLES.items()}
-_OK = b"HTTP/1.1 200 OK"
-_JOINED = 16 * 1024
+_STATUS_LINES: Final = {status: f"HTTP/1.1 {status} {title}".encode() for status, title in TITLES.items()}
+_OK: Final = b"HTTP/1.1 200 OK"
+_JOINED: Final = 16 * 1024
 """Up to this size, one joined write is cheaper than several buffers."""
-UNCONFIGURED_LINES = b"X-API-Version: 1.0.0\r\nX-Config-Version: 0\r\nX-Correlation-ID: "
+UNCONFIGURED_LINES: Final = b"X-API-Version: 1.0.0\r\nX-Config-Version: 0\r\nX-Correlation-ID: "
 
 
 def own_lines(x: Exchange) -> bytes:

@@ -7,8 +7,9 @@ are turned over at that pace, and what is still in the older one when it is drop
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-_MOST_BUCKETS = 100_000
+_MOST_BUCKETS: Final = 100_000
 """In one generation: under an attack with a key per request memory stays below some tens of megabytes."""
 
 

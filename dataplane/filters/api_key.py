@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from typing import Final
 from urllib.parse import unquote_plus
 
 from dataplane.errors import Unauthorized
@@ -22,7 +23,7 @@ from dataplane.runtime import RequestFilter
 from shared import defaults
 from shared.pb.resources_pb2 import Auth, Credential, Route
 
-_CHALLENGE = (b'WWW-Authenticate: ApiKey realm="flexgate"',)
+_CHALLENGE: Final = (b'WWW-Authenticate: ApiKey realm="flexgate"',)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ source stops reading from its socket; when the buffer is empty again it goes on.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
 
 from dataplane.http1.fields import NOT_IN_TRAILERS, Headers
 
-HIGH = 256 * 1024
+HIGH: Final = 256 * 1024
 
 
 class Source(Protocol):
@@ -111,5 +111,5 @@ def _no_body() -> Body:
     return body
 
 
-NO_BODY = _no_body()
+NO_BODY: Final = _no_body()
 """The body of a message without one; shared, and never fed."""

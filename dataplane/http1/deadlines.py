@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
-INTERVAL = 0.1
-NEVER = float("inf")
+INTERVAL: Final = 0.1
+NEVER: Final = float("inf")
 
 
 class Expiring(Protocol):

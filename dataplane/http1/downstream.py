@@ -13,7 +13,7 @@ import re
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from dataplane.errors import ClientGone, ClientTimeout, GatewayError, RequestTimeout
 from dataplane.exchange import Exchange
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from dataplane.listener import Listener
     from dataplane.upgrade import Tunnel
 
-_RESET = struct.pack("ii", 1, 0)
-_PORT = re.compile(r":[0-9]+$")
-_MOST_PIPELINED = 32
-_MOST_EARLY_TUNNEL_BYTES = 64 * 1024
-_LINGER_SECONDS = 2.0
-_FIRST_REQUEST_SECONDS = 1.0
+_RESET: Final = struct.pack("ii", 1, 0)
+_PORT: Final = re.compile(r":[0-9]+$")
+_MOST_PIPELINED: Final = 32
+_MOST_EARLY_TUNNEL_BYTES: Final = 64 * 1024
+_LINGER_SECONDS: Final = 2.0
+_FIRST_REQUEST_SECONDS: Final = 1.0
 """In which the first request of a new connection is waited for, even when the gateway is about to end."""
-_LINGER_BYTES = 1024 * 1024
-_DISCARD_BYTES = 64 * 1024
+_LINGER_BYTES: Final = 1024 * 1024
+_DISCARD_BYTES: Final = 64 * 1024
 """The rest of a refused body that is read and dropped to keep the connection, rather than closing it."""
 
 
@@ -55,7 +55,7 @@ class DownstreamConnection(asyncio.Protocol):
         self.lost = False
         self.queue: deque[Exchange] = deque()  # read, not begun
         self.reader = RequestReader(self)
-        self._host, self._host_name = b"", ""
+        self.host, self._name = b"", ""  # the Host last seen, and its name
         self._held_by_queue = self._held_by_body = self._held = False
         self.blocked: asyncio.Future[None] | None = None  # done when the client has read enough
         self._tunnel: Tunnel | None = None
@@ -169,12 +169,12 @@ class DownstreamConnection(asyncio.Protocol):
 
     def host_name(self, host: bytes) -> str:
         """Host as routes compare it: lower-case, without port and final dot. Clients rarely change it."""
-        if host != self._host:
+        if host != self.host:
             name = host.decode("ascii").lower()
-            self._host = host
-            self._host_name = name.rpartition(":")[0] if _PORT.search(name) else name
-            self._host_name = self._host_name.removesuffix(".")
-        return self._host_name
+            self.host = host
+            self._name = name.rpartition(":")[0] if _PORT.search(name) else name
+            self._name = self._name.removesuffix(".")
+        return self._name
 
     def enqueue(self, x: Exchange) -> None:
         """Take an exchange that was made without a head of its own."""

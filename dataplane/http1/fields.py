@@ -33,8 +33,14 @@ class Role(IntEnum):
 
 
 # RFC 9110 7.6.1: what an intermediary must not forward, beside the fields that Connection names.
-_HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"http2-settings")
-_SHARED = {
+_HOP_BY_HOP: Final = (
+    b"keep-alive",
+    b"proxy-connection",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"http2-settings",
+)
+_SHARED: Final = {
     b"connection": Role.CONNECTION,
     b"content-length": Role.CONTENT_LENGTH,
     b"transfer-encoding": Role.TRANSFER_ENCODING,
@@ -76,8 +82,8 @@ NOT_IN_TRAILERS: Final = frozenset(REQUEST_ROLES) | {
     b"cache-control",
 }
 
-_MOST_LEARNED = 4096
-_LONGEST_LEARNED = 64
+_MOST_LEARNED: Final = 4096
+_LONGEST_LEARNED: Final = 64
 
 
 class Field:

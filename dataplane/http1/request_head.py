@@ -16,14 +16,22 @@ if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.runtime import ConnectionLimits
 
-MOST_FIELDS = 128
+MOST_FIELDS: Final = 128
 """As many as aiohttp's parser allows; nginx and Envoy allow 100."""
 
+# Members of the enumeration looked up once: this runs for every request.
+_DROP: Final = Role.DROP
+_HOST_FIELD: Final = Role.HOST
+_CONNECTION: Final = Role.CONNECTION
+_CONTENT_LENGTH: Final = Role.CONTENT_LENGTH
+_TRANSFER_ENCODING: Final = Role.TRANSFER_ENCODING
+_UPGRADE: Final = Role.UPGRADE
+
 # RFC 3986 3.2.2: a registered name, an IPv4 address or a bracketed IPv6 address, then perhaps a port. No user, no list.
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_CORRELATION_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
-_UPGRADE_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~/-]{1,64}")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_CORRELATION_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_UPGRADE_TOKEN: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~/-]{1,64}")
 # RFC 9113 3.1 retired the h2c upgrade; tunnelling it would let requests past the routes.
 _NEVER_TUNNELLED: Final = (b"h2c", b"h2", b"tls", b"http")
 
@@ -41,19 +49,20 @@ def examine(x: Exchange) -> int | None:
         role = field.request_role
         if not role:
             keep(field.prefix + value)
-        elif role is Role.HOST:
+        elif role is _HOST_FIELD:
             if x.host:
                 raise BadRequest("The Host header is repeated")
-            x.host = _valid_host(value)
-        elif role is Role.CONNECTION:
+            # A client rarely changes it: what was found valid on this connection is.
+            x.host = value if value == x.connection.host else _valid_host(value)
+        elif role is _CONNECTION:
             named += tokens(value)
-        elif role is Role.CONTENT_LENGTH:
+        elif role is _CONTENT_LENGTH:
             length = int(value)
-        elif role is Role.TRANSFER_ENCODING:
+        elif role is _TRANSFER_ENCODING:
             length = _chunked(x, value)
-        elif role is Role.UPGRADE:
+        elif role is _UPGRADE:
             upgrade = value.strip()
-        elif role is not Role.DROP:
+        elif role is not _DROP:
             _note(x, role, value)
     if not x.host and x.http11:
         raise BadRequest("The Host header is missing or empty")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dataplane.errors import BadRequest, GatewayError, HeadersTooLarge, MethodUnknown, TargetTooLong
 from dataplane.http1 import parser as http
@@ -11,9 +11,9 @@ from dataplane.http1 import parser as http
 if TYPE_CHECKING:
     from dataplane.runtime import ConnectionLimits
 
-_CHUNK_OVERHEAD = 16 * 1024
-_UNKNOWN_METHOD = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32} [/*h]")
-_TLS_HANDSHAKE = b"\x16\x03"
+_CHUNK_OVERHEAD: Final = 16 * 1024
+_UNKNOWN_METHOD: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32} [/*h]")
+_TLS_HANDSHAKE: Final = b"\x16\x03"
 
 
 def partial_head_error(received: int, target: bytes, limits: ConnectionLimits) -> GatewayError | None:

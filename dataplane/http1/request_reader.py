@@ -6,7 +6,7 @@ cannot be understood, or the protocol is to switch, the reader has ended: it wil
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dataplane.errors import BadRequest, BodyTooLarge, GatewayError
 from dataplane.exchange import Exchange
@@ -19,7 +19,7 @@ from dataplane.http1.request_limits import framing_error, partial_head_error, re
 if TYPE_CHECKING:
     from dataplane.http1.downstream import DownstreamConnection
 
-_MOST_PIPELINED_AT_ONCE = 512
+_MOST_PIPELINED_AT_ONCE: Final = 512
 """In one read: each costs about a kilobyte, so this bounds what a connection can cost before it is held."""
 
 

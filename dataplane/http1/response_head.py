@@ -13,15 +13,15 @@ from typing import Final
 from dataplane.errors import UpstreamError
 from dataplane.http1.fields import Headers, Role, tokens
 
-_REASON = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_MOST_FIELDS = 256
-_MOST_BYTES = 128 * 1024
+_REASON: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_MOST_FIELDS: Final = 256
+_MOST_BYTES: Final = 128 * 1024
 # Members of the enumeration looked up once: this runs for every answer.
 _CONTENT_LENGTH: Final = Role.CONTENT_LENGTH
 _TRANSFER_ENCODING: Final = Role.TRANSFER_ENCODING
 _CONNECTION: Final = Role.CONNECTION
 _UPGRADE: Final = Role.UPGRADE
-_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close"})
+_PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
 
 
 class Framing(Enum):

@@ -8,7 +8,7 @@ refused in `response_head.py`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from dataplane.errors import ConnectionLost, GatewayError, UpstreamError, UpstreamTimeout
 from dataplane.headers import interim_head
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from dataplane.pool import Pool
     from dataplane.upgrade import Tunnel
 
-_NO_HEAD = ResponseHead([])
-_MOST_HEAD_BYTES = 256 * 1024
-_CHUNK_OVERHEAD = 64 * 1024
+_NO_HEAD: Final = ResponseHead([])
+_MOST_HEAD_BYTES: Final = 256 * 1024
+_CHUNK_OVERHEAD: Final = 64 * 1024
 
 
 class UpstreamConnection(asyncio.Protocol):

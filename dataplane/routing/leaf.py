@@ -10,12 +10,13 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Final
 
 from dataplane.routing.condition import Fields
 from dataplane.routing.route_match import Arm, Compiled
 
 Arms = tuple[Arm, ...]
-_MAX_HOST = 253  # RFC 1035 2.3.4: no longer name exists, so its labels are not worth walking
+_MAX_HOST: Final = 253  # RFC 1035 2.3.4: no longer name exists, so its labels are not worth walking
 _order = attrgetter("order")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from dataplane.routing.condition import Fields
 from dataplane.routing.draft import Draft
@@ -43,7 +43,7 @@ class Missed:
     allowed: frozenset[str]
 
 
-_NOT_FOUND = Missed(frozenset())
+_NOT_FOUND: Final = Missed(frozenset())
 
 
 @dataclass(frozen=True, slots=True)
