@@ -13,6 +13,7 @@ from dataplane.errors import BadRequest, BodyTooLarge, MethodNotAllowed, NoRoute
 from dataplane.exchange import Exchange
 from dataplane.headers import client_ip
 from dataplane.http1.request_head import origin_form
+from dataplane.metrics import Traffic
 from dataplane.paths import BadTarget, Target, normalise
 from dataplane.routing import Found
 from dataplane.runtime import Route, Runtime
@@ -27,6 +28,28 @@ _MOST_REMEMBERED: Final = 2048
 _LONGEST_REMEMBERED: Final = 256
 """Targets come again: what was normalised lately is remembered, up to about a megabyte of it."""
 _SYSTEM_METHODS: Final = frozenset({"GET", "HEAD"})
+
+
+class CorrelationIds:
+    """Makes ids for requests that bring none: unique among all processes by the prefix, within this one by a count."""
+
+    def __init__(self, prefix: bytes) -> None:
+        self._prefix = prefix
+        self._count = 0
+
+    def next(self) -> bytes:
+        """A new id."""
+        self._count += 1
+        return self._prefix + b"%x" % self._count
+
+
+def begin(x: Exchange, runtime: Runtime | None, traffic: Traffic, ids: CorrelationIds) -> None:
+    """Pin the configuration that serves the exchange, whatever comes in meanwhile, and count it in."""
+    x.begun = True
+    traffic.in_flight += 1
+    x.runtime = runtime
+    if not x.correlation_id:
+        x.correlation_id = ids.next()
 
 
 def admit(x: Exchange, runtime: Runtime | None, system: Mapping[str, SystemEndpoint]) -> Route | None:

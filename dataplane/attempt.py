@@ -43,7 +43,7 @@ def send(
     if x.query is not None:
         target = f"{target}?{x.query}"
     head = request_head(x, endpoint, target, route)
-    answered = connection.begin(x, now, route.response_seconds or upstream.response, upstream.idle)
+    head_arrived = connection.begin(x, now, route.response_seconds or upstream.response, upstream.idle)
     if at_hand is None:
         connection.write(head)
         connection.sender = pool.loop.create_task(send_body(x, connection))
@@ -55,4 +55,11 @@ def send(
             connection.writelines([head, *framed(at_hand), last_chunk(x.body)])
         else:
             connection.writelines([head, *at_hand])
-    return answered
+    return head_arrived
+
+
+def answered(x: Exchange, upstream: Upstream, connection: UpstreamConnection) -> None:
+    """Note an attempt whose answer's head has arrived."""
+    x.upstream_status = connection.status
+    x.upstream_ms = (connection.pool.clock() - x.upstream_started) * 1000.0
+    upstream.traffic.answered(x.upstream_ms)

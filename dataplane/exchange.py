@@ -85,6 +85,10 @@ class Exchange:
         route = self.route.name if self.route else "no route"
         return f"<Exchange {self.method} {self.raw_target!r} {route} {self.status or 'in flight'}>"
 
+    def at_hand(self) -> list[bytes] | None:
+        """The whole request body, where it is here already; it can then be sent again."""
+        return self.body.take() if self.body.complete else None
+
     def cancel(self, error: GatewayError) -> None:
         """Stop the exchange from outside (client gone, deadline passed, body too large): `handle` answers `error`."""
         if self.cancelled_by is not None or self.refusal is not None:

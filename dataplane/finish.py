@@ -13,8 +13,10 @@ from dataplane.runtime import LogPolicy
 _UNCONFIGURED: Final = LogPolicy()
 
 
-def finish(x: Exchange, ms: float, traffic: Traffic, writer: LogWriter) -> None:
-    """Close the books on an exchange that took `ms` milliseconds."""
+def finish(x: Exchange, traffic: Traffic, writer: LogWriter) -> None:
+    """Close the books on an exchange."""
+    traffic.in_flight -= 1
+    ms = (x.connection.listener.clock() - x.started) * 1000.0
     route, runtime = x.route, x.runtime
     counts = route.traffic if route is not None else traffic.unmatched
     counts.record(x.method, x.status, ms, x.body.received + x.tunnel_bytes, x.response_bytes)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dataplane.attempt import IDEMPOTENT, send, take
+from dataplane.attempt import IDEMPOTENT, answered, send, take
 from dataplane.connecting import connect
 from dataplane.errors import ConnectionLost, GatewayError, NoEndpoint
-from dataplane.metrics import UpstreamTraffic
 from dataplane.runtime import Route, Upstream
 from dataplane.streaming import stop_sending
 
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
     from dataplane.http1.upstream import UpstreamConnection
 
 
-async def forward(x: Exchange, route: Route, upstream: Upstream, counts: UpstreamTraffic) -> UpstreamConnection:
+async def forward(x: Exchange, route: Route, upstream: Upstream) -> UpstreamConnection:
     """A connection on which the answer's head has arrived; raises a GatewayError. The caller releases it."""
     if not upstream.turns:
         raise NoEndpoint
-    at_hand = x.body.take() if x.body.complete else None
+    at_hand = x.at_hand()
     fresh = False
     while True:
         pool = upstream.picked()
@@ -33,8 +32,7 @@ async def forward(x: Exchange, route: Route, upstream: Upstream, counts: Upstrea
         try:
             if connection is None:
                 connection = await connect(pool, upstream)
-            answered = send(x, route, upstream, connection, at_hand)
-            await answered
+            await send(x, route, upstream, connection, at_hand)
         except BaseException as error:
             x.upstream_ms = (pool.clock() - x.upstream_started) * 1000.0 if x.upstream_started else 0.0
             if connection is not None:
@@ -42,14 +40,12 @@ async def forward(x: Exchange, route: Route, upstream: Upstream, counts: Upstrea
                 connection.release()
             if connection is not None and reused and _was_stale(error, connection) and _may_repeat(x, at_hand):
                 fresh = True
-                counts.repeated += 1
+                upstream.traffic.repeated += 1
                 continue
             if isinstance(error, GatewayError):
-                counts.failed(error)
+                upstream.traffic.failed(error)
             raise
-        x.upstream_status = connection.status
-        x.upstream_ms = (pool.clock() - x.upstream_started) * 1000.0
-        counts.answered(x.upstream_ms)
+        answered(x, upstream, connection)
         return connection
 
 

@@ -7,14 +7,13 @@ place; whatever happens, the exchange is finished exactly once.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dataplane import respond
 from dataplane.access_log import LogWriter
-from dataplane.admission import admit, admit_body
+from dataplane.admission import CorrelationIds, admit, admit_body, begin
 from dataplane.errors import ClientGone, GatewayError
 from dataplane.exchange import Exchange
 from dataplane.finish import finish
@@ -36,25 +35,19 @@ class Gateway:
         self,
         traffic: Traffic,
         writer: LogWriter,
-        clock: Callable[[], float],
         system: Mapping[str, SystemEndpoint],
     ) -> None:
         self.runtime: Runtime | None = None
         self.traffic = traffic
         self.writer = writer
-        self.clock = clock
         self.system = system
-        self._ids = itertools.count(1)
-        self._id_prefix = b"req-" + os.urandom(6).hex().encode() + b"-"
+        self.ids = CorrelationIds(b"req-" + os.urandom(6).hex().encode() + b"-")
 
     async def handle(self, x: Exchange) -> None:  # the whole way of a request, in one place
         """Serve one exchange. Never raises; ends with the answer sent, or the connection closed."""
-        x.begun = True
-        self.traffic.in_flight += 1
+        begin(x, self.runtime, self.traffic, self.ids)
         try:
-            runtime = x.runtime = self.runtime
-            if not x.correlation_id:
-                x.correlation_id = b"%b%x" % (self._id_prefix, next(self._ids))
+            runtime = x.runtime
             route = admit(x, runtime, self.system)
             if route is None or runtime is None:
                 return  # the gateway has answered itself
@@ -64,7 +57,7 @@ class Gateway:
                     await pending
             admit_body(x, route)
             upstream = runtime.upstreams[route.upstream]
-            answer = await forward(x, route, upstream, upstream.traffic)
+            answer = await forward(x, route, upstream)
             try:
                 rest = respond.relay_head(x, answer, runtime.max_response)
                 if rest is not None:
@@ -83,8 +76,7 @@ class Gateway:
             log.failure("request.broken", correlationId=x.correlation_id.decode(), request=repr(x))
             respond.refuse(x, GatewayError(detail=repr(error)))
         finally:
-            self.traffic.in_flight -= 1
-            finish(x, (self.clock() - x.started) * 1000.0, self.traffic, self.writer)
+            finish(x, self.traffic, self.writer)
 
     # ---- the end
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 2048
 _LAST_TURNS = 3  # of the event loop, until what was accepted last is among the connections
+_TASK = "request"  # given, because making one up for each costs more than it tells
 _EAGER = sys.version_info >= (3, 12)
 
 
@@ -135,9 +136,9 @@ class Listener:
     def spawn(self, x: Exchange) -> None:
         """Start the exchange; at once where Python can, else with the next turn of the loop."""
         if _EAGER:
-            x.task = asyncio.Task(self._handle(x), loop=self.loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]  # Python 3.12+
+            x.task = asyncio.Task(self._handle(x), loop=self.loop, name=_TASK, eager_start=True)  # type: ignore[call-arg,unused-ignore]  # Python 3.12+
         else:
-            x.task = self.loop.create_task(self._handle(x))
+            x.task = asyncio.Task(self._handle(x), loop=self.loop, name=_TASK)
 
     # ---- drain
 

@@ -37,7 +37,7 @@ class Node:
         self.live = Live(loop, self.deadlines, self.traffic)
         self.log = writer
         self.deadlines.also.append(writer.flush)
-        self.gateway = Gateway(self.traffic, writer, time.monotonic, system_endpoints(self))
+        self.gateway = Gateway(self.traffic, writer, system_endpoints(self))
         self.listener = Listener(self.gateway.handle, self.deadlines, loop)
         self.source: ConfigSource | None = None
         self.reporter: Reporter | None = None

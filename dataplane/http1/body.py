@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from dataplane.http1.fields import NOT_IN_TRAILERS, Headers
 
-HIGH: Final = 256 * 1024
+HIGH: Final = 64 * 1024
 
 
 class Source(Protocol):
