@@ -1,0 +1,132 @@
+"""TLS on both sides: the listener's own certificate, clients that must show one, and origins that are checked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.support.client import RawClient, get
+from tests.support.deadline import DEADLINE
+from tests.support.gateway import document, proxied, running_gateway
+from tests.support.origin import Origin, Script, answering, echo
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Certificate:
+    """A certificate of its own authority for 127.0.0.1, as PEM files."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.cert, self.key = directory / f"{name}.pem", directory / f"{name}.key"
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.now(UTC)
+        address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        builder = builder.add_extension(address, critical=False)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        self.cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        pem, no_password = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        self.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, pem, no_password))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Certificate:
+    """The certificate of whoever listens."""
+    return Certificate(tmp_path, "server")
+
+
+@pytest.fixture
+def caller(tmp_path: Path) -> Certificate:
+    """The certificate of a client."""
+    return Certificate(tmp_path, "caller")
+
+
+@asynccontextmanager
+async def secured(port: int, trusted: Certificate, own: Certificate | None = None) -> AsyncIterator[RawClient]:
+    """A client over TLS that checks whom it speaks to."""
+    context = ssl.create_default_context(cafile=trusted.cert)
+    if own is not None:
+        context.load_cert_chain(own.cert, own.key)
+    async with asyncio.timeout(DEADLINE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        yield RawClient(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def secure_origin(script: Script, certificate: Certificate) -> AsyncIterator[Origin]:
+    """A scripted origin behind TLS."""
+    origin = Origin(script)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert, certificate.key)
+    listening = await asyncio.start_server(origin.follow, "127.0.0.1", 0, ssl=context)
+    origin.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield origin
+    finally:
+        listening.close()
+        await origin.stop()
+
+
+async def test_the_listener_speaks_tls(server: Certificate) -> None:
+    """Requests over TLS are served, several on one connection, and the origin learns that they were."""
+    tls = {"cert": str(server.cert), "key": str(server.key)}
+    async with proxied(echo, proxy={"tls": tls}) as (origin, gateway), secured(gateway.port, server) as client:
+        for _ in range(2):
+            answer = await client.ask(get())
+            assert (answer.status, origin.last.value("x-forwarded-proto")) == (200, "https")
+
+
+async def test_plain_http_on_a_tls_port_gets_no_answer(server: Certificate) -> None:
+    """It is no handshake: the connection ends, and the port goes on serving others."""
+    tls = {"cert": str(server.cert), "key": str(server.key)}
+    async with proxied(echo, proxy={"tls": tls}) as (_, gateway):
+        async with asyncio.timeout(DEADLINE):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            writer.write(get())
+            assert b"200" not in await reader.read()
+            writer.close()
+        async with secured(gateway.port, server) as client:
+            assert (await client.ask(get())).status == 200
+
+
+async def test_a_client_must_show_its_certificate(server: Certificate, caller: Certificate) -> None:
+    """With `clientCa` those with one of that authority are served, and nobody else."""
+    tls = {"cert": str(server.cert), "key": str(server.key), "clientCa": str(caller.cert)}
+    async with proxied(echo, proxy={"tls": tls}) as (origin, gateway):
+        async with secured(gateway.port, server, caller) as client:
+            assert (await client.ask(get())).status == 200
+        with suppress(ssl.SSLError):  # how the refusal shows depends on the version of TLS
+            async with secured(gateway.port, server) as stranger:
+                assert await stranger.whole(get()) is None
+        assert len(origin.received) == 1
+
+
+@pytest.mark.parametrize(("trust", "status"), [("origin", 200), ("nobody", 502), ("anyone", 200)])
+async def test_an_origin_is_checked(server: Certificate, trust: str, status: int) -> None:
+    """By the system's authorities unless `tls.ca` names another; `verify: false` is the only way around it."""
+    rules = {"origin": {"ca": str(server.cert)}, "nobody": {}, "anyone": {"verify": False}}[trust]
+    async with secure_origin(answering(OK), server) as origin:
+        text = document(f"https://127.0.0.1:{origin.port}", upstream={"tls": rules} if rules else {})
+        async with running_gateway(text) as gateway:
+            answer = await gateway.ask(get())
+            assert answer.status == status
+            assert len(origin.received) == (status == 200)
+            if status == 502:
+                assert str(origin.port) not in json.dumps(answer.json)
