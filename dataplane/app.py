@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import ssl
 import sys
 import uuid
@@ -123,12 +124,12 @@ class DataPlane:
         try:
             await self.node.listener.open(host, port, shared=shared, tls=tls)
         except OSError as error:
-            raise StartError(f"cannot listen on {host}:{port} for traffic: {error.strerror or error}") from error
+            raise StartError(f"cannot listen on {host}:{port} for traffic: {_reason(error)}") from error
         try:
             await self.admin.open(settings.admin_host, admin_port)
         except OSError as error:
             where = f"{settings.admin_host}:{admin_port}"
-            raise StartError(f"cannot listen on {where} for health and metrics: {error.strerror or error}") from error
+            raise StartError(f"cannot listen on {where} for health and metrics: {_reason(error)}") from error
 
     def _proxy(self) -> Proxy:
         compiled = self.node.compiled
@@ -160,6 +161,11 @@ class DataPlane:
         self.node.deadlines.stop()
         self.node.live.retire((), (), (), ())
         self._writer.close()
+
+
+def _reason(error: OSError) -> str:
+    """Why an address cannot be had, without the address that the libraries put behind it."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _settle_memory() -> None:
