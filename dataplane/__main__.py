@@ -72,7 +72,7 @@ def _run_worker(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> int:
     from dataplane.app import DataPlane  # noqa: PLC0415  # the parent of several workers stays small
-    from dataplane.parent import parent_gone, tell_serving  # noqa: PLC0415
+    from dataplane.parent import parent_gone, tell_serving  # noqa: PLC0415  # the same
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -33,11 +33,11 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
 
     def ms(name: str, default: int) -> float:
         source = timeout if timeout.HasField(name) else overall  # type: ignore[arg-type]  # the stub wants a literal
-        return float(getattr(source, name) if source.HasField(name) else default) / 1000  # type: ignore[arg-type]
+        return float(getattr(source, name) if source.HasField(name) else default) / 1000  # type: ignore[arg-type]  # the same
 
     def pooled(name: str, default: int) -> int:
-        source = own_pool if own_pool.HasField(name) else shared_pool  # type: ignore[arg-type]
-        return int(getattr(source, name) if source.HasField(name) else default)  # type: ignore[arg-type]
+        source = own_pool if own_pool.HasField(name) else shared_pool  # type: ignore[arg-type]  # the same
+        return int(getattr(source, name) if source.HasField(name) else default)  # type: ignore[arg-type]  # the same
 
     return Upstream(
         name=message.name,

@@ -99,7 +99,7 @@ class Children:
         await asyncio.gather(*(child.ready() for child in self._children))
 
     async def _unless_died(self, awaited: object, stop: asyncio.Event) -> bool:
-        done_task = asyncio.ensure_future(awaited)  # type: ignore[call-overload]
+        done_task = asyncio.ensure_future(awaited)  # type: ignore[call-overload]  # any awaitable will do
         stop_task = asyncio.create_task(stop.wait())
         deaths = [asyncio.create_task(child.died()) for child in self._children]
         everything = [done_task, stop_task, *deaths]
