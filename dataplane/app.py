@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import ssl
 import sys
 import uuid
@@ -23,7 +22,7 @@ from dataplane.compile_settings import listener_tls
 from dataplane.config_source import ConfigSource
 from dataplane.node import Node
 from dataplane.settings import Settings
-from dataplane.start_error import StartError
+from dataplane.start_error import StartError, reason_of
 from shared import defaults, log
 from shared.pb.resources_pb2 import Proxy
 
@@ -52,6 +51,7 @@ class DataPlane:
         self.admin = Admin(self.node)
         self.source = _source(self.settings, self.node, self.epoch)
         self.node.source = self.source
+        self.node.follow_log_level = self.settings.log_level is None
         self.source.boot()
         self._writer.start()
         try:
@@ -124,12 +124,12 @@ class DataPlane:
         try:
             await self.node.listener.open(host, port, shared=shared, tls=tls)
         except OSError as error:
-            raise StartError(f"cannot listen on {host}:{port} for traffic: {_reason(error)}") from error
+            raise StartError(f"cannot listen on {host}:{port} for traffic: {reason_of(error)}") from error
         try:
             await self.admin.open(settings.admin_host, admin_port)
         except OSError as error:
             where = f"{settings.admin_host}:{admin_port}"
-            raise StartError(f"cannot listen on {where} for health and metrics: {_reason(error)}") from error
+            raise StartError(f"cannot listen on {where} for health and metrics: {reason_of(error)}") from error
 
     def _proxy(self) -> Proxy:
         compiled = self.node.compiled
@@ -161,11 +161,6 @@ class DataPlane:
         self.node.deadlines.stop()
         self.node.live.retire((), (), (), ())
         self._writer.close()
-
-
-def _reason(error: OSError) -> str:
-    """Why an address cannot be had, without the address that the libraries put behind it."""
-    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _settle_memory() -> None:

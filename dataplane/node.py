@@ -41,6 +41,7 @@ class Node:
         self.listener = Listener(self.gateway.handle, self.deadlines, loop)
         self.source: ConfigSource | None = None
         self.reporter: Reporter | None = None
+        self.follow_log_level = False  # whether `logging.level` is the process's own level, too
         self._compiled: Compiled | None = None
 
     def __repr__(self) -> str:
@@ -77,6 +78,8 @@ class Node:
         previous, self._compiled = self._compiled, compiled
         self.listener.limits = compiled.runtime.limits
         self.gateway.runtime = compiled.runtime  # the swap
+        if self.follow_log_level:
+            log.set_level(compiled.runtime.log.level)
         self.live.follow(compiled.runtime.upstreams.values())
         if previous is not None:
             runtime = compiled.runtime

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from dataplane.parent import SERVING
 from dataplane.settings import AUTO
-from dataplane.start_error import StartError
+from dataplane.start_error import StartError, reason_of
 from shared import log
 
 FIRST_DELAY = 0.5  # seconds before a crashed child is started again
@@ -47,7 +47,7 @@ def supervise(argv: Sequence[str], workers: int, host: str, port: int) -> int:
     try:
         reserved = reserve(host, port)
     except OSError as error:
-        raise StartError(f"cannot listen on {host}:{port} for traffic: {error.strerror or error}") from error
+        raise StartError(f"cannot listen on {host}:{port} for traffic: {reason_of(error)}") from error
     with reserved:
         port = reserved.getsockname()[1]
 

@@ -44,6 +44,11 @@ def configure(service: str, level: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(service))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """From here on tell what is at least this serious; one of LEVELS."""
     _LOGGER.setLevel(LEVELS[level])
 
 
