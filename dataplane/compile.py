@@ -21,6 +21,7 @@ from dataplane.live import LimitKey, Live
 from dataplane.pool import Pool
 from dataplane.routing import BadPattern, Condition, Entry, RouteMatch, Router
 from dataplane.routing.rewriting import rewriting
+from dataplane.routing.route_match import compiled as read_pattern
 from dataplane.runtime import HeaderEdits, Route, Runtime, Upstream
 from shared import API_VERSION, defaults
 from shared.faults import ConfigError, Fault
@@ -137,7 +138,7 @@ def _sound(entries: list[Entry], faults: list[Fault]) -> list[Entry]:
     sound: list[Entry] = []
     for entry in entries:
         try:
-            Router.build([entry])
+            read_pattern(entry)
             sound.append(entry)
         except BadPattern as error:
             faults.append(Fault("path", str(error), "invalid", "route", entry.match.name))
