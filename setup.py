@@ -32,13 +32,14 @@ REQUEST_PATH = [
     "dataplane/http1/upstream.py",
     "dataplane/metrics.py",
     "dataplane/paths.py",
-    "dataplane/pool.py",
+    "dataplane/upstream/balancer.py",
+    "dataplane/upstream/pool.py",
     "dataplane/respond.py",
     "dataplane/routing/leaf.py",
     "dataplane/routing/router.py",
     "dataplane/routing/trie.py",
     "dataplane/runtime.py",
-    "dataplane/token_bucket.py",
+    "dataplane/limits/token_bucket.py",
 ]
 
 

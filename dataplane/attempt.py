@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, cast
 from dataplane.headers import request_head
 from dataplane.http1.body import NO_BODY
 from dataplane.http1.chunks import framed, last_chunk
-from dataplane.pool import Pool, has_something_to_read
 from dataplane.routing import Found
 from dataplane.runtime import Route, Upstream
 from dataplane.streaming import send_body
+from dataplane.upstream.pool import Pool, has_something_to_read
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
@@ -35,7 +35,7 @@ def send(
 ) -> asyncio.Future[None]:
     """Write the request, or begin to; the future is done when the head of the answer is there."""
     pool = connection.pool
-    endpoint, found = upstream.endpoints[pool], cast(Found, x.found)
+    endpoint, found = pool.endpoint, cast(Found, x.found)
     x.attempts += 1
     x.upstream_host = endpoint.address
     x.upstream_started = now = pool.clock()
@@ -63,3 +63,4 @@ def answered(x: Exchange, upstream: Upstream, connection: UpstreamConnection) ->
     x.upstream_status = connection.status
     x.upstream_ms = (connection.pool.clock() - x.upstream_started) * 1000.0
     upstream.traffic.answered(x.upstream_ms)
+    connection.pool.answered(connection.status, x.upstream_ms)

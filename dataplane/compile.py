@@ -18,11 +18,11 @@ from dataplane.filters import filters_of
 from dataplane.filters.context import Context, auth_of
 from dataplane.filters.rate_limit import limit_keys
 from dataplane.live import LimitKey, Live
-from dataplane.pool import Pool
 from dataplane.routing import BadPattern, Condition, Entry, RouteMatch, Router
 from dataplane.routing.rewriting import rewriting
 from dataplane.routing.route_match import compiled as read_pattern
 from dataplane.runtime import HeaderEdits, Route, Runtime, Upstream
+from dataplane.upstream.pool import Pool
 from shared import API_VERSION, defaults
 from shared.faults import ConfigError, Fault
 from shared.pb import resources_pb2 as pb
@@ -42,7 +42,7 @@ class Compiled:
 
     @property
     def pools(self) -> Collection[Pool]:
-        return {pool for upstream in self.runtime.upstreams.values() for pool in upstream.endpoints}
+        return {pool for upstream in self.runtime.upstreams.values() for pool in upstream.balancer.endpoints}
 
     @property
     def limit_keys(self) -> Collection[LimitKey]:

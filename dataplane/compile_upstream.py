@@ -5,11 +5,11 @@ from __future__ import annotations
 import ssl
 from urllib.parse import urlsplit
 
-from dataplane.balancer import smooth_turns
 from dataplane.compile_settings import networks
 from dataplane.live import Live
-from dataplane.pool import Pool, PoolKey
 from dataplane.runtime import Endpoint, Guard, Upstream
+from dataplane.upstream.balancer import Balancer
+from dataplane.upstream.pool import Pool, PoolKey
 from shared import defaults
 from shared.faults import ConfigError, Fault
 from shared.pb import resources_pb2 as pb
@@ -25,9 +25,7 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
     endpoints: dict[Pool, Endpoint] = {}
     for item in listed:
         endpoint = _endpoint(item, message, tls)
-        endpoints[live.pool(_pool_key(message, endpoint, guard))] = endpoint
-    pools = list(endpoints)
-    turns = smooth_turns([endpoints[pool].weight for pool in pools])
+        endpoints[live.pool(_pool_key(message, endpoint, guard), endpoint)] = endpoint
     timeout, overall = message.timeout, settings.proxy.timeout
     own_pool, shared_pool = message.connection_pool, settings.connection_pool
 
@@ -41,10 +39,8 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
 
     return Upstream(
         name=message.name,
-        turns=tuple(pools[index] for index in turns),
-        counter=live.turns(message.name),
+        balancer=Balancer(endpoints, live.turns(message.name)),
         traffic=live.traffic.upstream(message.name),
-        endpoints=endpoints,
         guard=guard,
         connect=ms("connect", defaults.CONNECT_TIMEOUT),
         dns=ms("dns", defaults.DNS_TIMEOUT),

@@ -9,24 +9,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataplane.attempt import IDEMPOTENT, answered, send, take
-from dataplane.connecting import connect
 from dataplane.errors import ConnectionLost, GatewayError, NoEndpoint
 from dataplane.runtime import Route, Upstream
 from dataplane.streaming import stop_sending
+from dataplane.upstream.connecting import connect
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.http1.upstream import UpstreamConnection
+    from dataplane.upstream.pool import Pool
 
 
 async def forward(x: Exchange, route: Route, upstream: Upstream) -> UpstreamConnection:
     """A connection on which the answer's head has arrived; raises a GatewayError. The caller releases it."""
-    if not upstream.turns:
-        raise NoEndpoint
     at_hand = x.at_hand()
     fresh = False
+    tried: tuple[Pool, ...] = ()
     while True:
-        pool = upstream.picked()
+        pool = upstream.balancer.pick(x, tried)
+        if pool is None:
+            raise NoEndpoint
         connection = None if fresh else take(pool, x)
         reused = connection is not None
         try:
@@ -44,6 +46,7 @@ async def forward(x: Exchange, route: Route, upstream: Upstream) -> UpstreamConn
                 continue
             if isinstance(error, GatewayError):
                 upstream.traffic.failed(error)
+                pool.failed(error)
             raise
         answered(x, upstream, connection)
         return connection

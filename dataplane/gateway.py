@@ -63,7 +63,7 @@ class Gateway:
                 if rest is not None:
                     await relay_body(x, answer, rest, runtime.max_response)
                 if x.status == 101:
-                    await tunnel(x, answer, upstream.idle)
+                    await tunnel(x, answer)
             finally:
                 if answer.sender is not None:
                     await stop_sending(answer)

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from dataplane.events import Events
 from dataplane.http1.deadlines import Deadlines
+from dataplane.limits.token_bucket import Rule, TokenBuckets
 from dataplane.metrics import Traffic
-from dataplane.pool import Pool, PoolKey
-from dataplane.token_bucket import Rule, TokenBuckets
+from dataplane.upstream.pool import Pool, PoolKey
 
 if TYPE_CHECKING:
-    from dataplane.runtime import Upstream
+    from dataplane.runtime import Endpoint, Upstream
 
 LimitKey = tuple[str, Rule, str]
 """(where the rule stands, the rule, what it counts by): an edit that touches none of it keeps the buckets."""
@@ -40,16 +41,17 @@ class Live:
         self.traffic = traffic
         self.clock = clock
         self.wall = wall
+        self.events = Events(wall)
         self.nodes = 1  # live data-plane nodes that share the limits, as the control plane counts them
         self.pools: dict[PoolKey, Pool] = {}
         self.limits: dict[LimitKey, TokenBuckets] = {}
         self._turns: dict[str, Iterator[int]] = {}
 
-    def pool(self, key: PoolKey) -> Pool:
+    def pool(self, key: PoolKey, endpoint: Endpoint) -> Pool:
         """The connections to an endpoint."""
         pool = self.pools.get(key)
         if pool is None:
-            pool = self.pools[key] = Pool(key, self.loop, self.deadlines)
+            pool = self.pools[key] = Pool(key, endpoint, self.loop, self.deadlines)
         return pool
 
     def buckets(self, key: LimitKey) -> TokenBuckets:
@@ -66,7 +68,8 @@ class Live:
     def follow(self, upstreams: Iterable[Upstream]) -> None:
         """Keep idle connections as the configuration that is served now says."""
         for upstream in upstreams:
-            for pool in upstream.endpoints:
+            for pool, endpoint in upstream.balancer.endpoints.items():
+                pool.endpoint = endpoint
                 pool.max_free, pool.keep_idle = upstream.max_free_sockets, upstream.keep_idle
                 pool.keep_alive = upstream.keep_alive
                 if not pool.keep_alive:

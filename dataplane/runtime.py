@@ -8,19 +8,19 @@ Durations are seconds, sizes are bytes.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from dataplane.metrics import RouteTraffic, UpstreamTraffic
-from dataplane.pool import Pool
 from dataplane.routing import Router
 from dataplane.routing.rewriting import Rewriting
 from shared.table import Table
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
+    from dataplane.upstream.balancer import Balancer
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
@@ -67,13 +67,11 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One service: its endpoints in the order of their turns, and its policy."""
+    """One service: who chooses among its endpoints, and its policy."""
 
     name: str
-    turns: tuple[Pool, ...]
-    counter: Iterator[int]  # live: whose turn it is
+    balancer: Balancer  # live: which endpoint serves the next attempt
     traffic: UpstreamTraffic  # live
-    endpoints: Mapping[Pool, Endpoint]
     guard: Guard
     connect: float
     dns: float
@@ -84,11 +82,6 @@ class Upstream:
     max_free_sockets: int
     keep_idle: float
     keep_alive: bool
-
-    def picked(self) -> Pool:
-        """The endpoint whose turn it is; `turns` is not empty."""
-        turns = self.turns
-        return turns[0] if len(turns) == 1 else turns[next(self.counter) % len(turns)]
 
 
 @dataclass(frozen=True, slots=True)

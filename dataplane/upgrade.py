@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     Side: TypeAlias = DownstreamConnection | UpstreamConnection
 
 
-async def tunnel(x: Exchange, upstream: UpstreamConnection, idle_seconds: float) -> None:
+async def tunnel(x: Exchange, upstream: UpstreamConnection) -> None:
     """Carry bytes both ways until the tunnel ends; the head of the 101 is written already."""
-    running = Tunnel(x, upstream, idle_seconds)
+    running = Tunnel(x, upstream)
     running.start()
     try:
         await running.closed
@@ -33,11 +33,11 @@ async def tunnel(x: Exchange, upstream: UpstreamConnection, idle_seconds: float)
 class Tunnel:
     """Two connections joined; each calls in with itself as `side`."""
 
-    def __init__(self, x: Exchange, up: UpstreamConnection, idle_seconds: float) -> None:
+    def __init__(self, x: Exchange, up: UpstreamConnection) -> None:
         self._x = x
         self._down = x.connection
         self._up = up
-        self._idle = idle_seconds
+        self._idle = up.idle_seconds
         self._ended: set[Side] = set()
         self.closed: asyncio.Future[None] = self._down.listener.loop.create_future()
 

@@ -15,10 +15,10 @@ from dataplane.exchange import Exchange
 from dataplane.filters.context import Context
 from dataplane.filters.reach import Test, reach
 from dataplane.http1.fields import value_of
+from dataplane.limits.token_bucket import Rule, TokenBuckets
 from dataplane.live import LimitKey
 from dataplane.routing.pattern import BadPattern
 from dataplane.runtime import RequestFilter
-from dataplane.token_bucket import Rule, TokenBuckets
 from shared import defaults
 from shared.faults import ConfigError, Fault
 from shared.pb.resources_pb2 import RateLimit, RateLimits, Route, RouteRateLimit

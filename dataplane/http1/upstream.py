@@ -20,8 +20,8 @@ from dataplane.http1.response_head import Framing, ResponseHead, check_head
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
-    from dataplane.pool import Pool
     from dataplane.upgrade import Tunnel
+    from dataplane.upstream.pool import Pool
 
 _NO_HEAD: Final = ResponseHead([])
 _MOST_HEAD_BYTES: Final = 256 * 1024
@@ -60,7 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reusable = False
         self._waiter: asyncio.Future[None] | None = None
         self._received = 0
-        self._response_seconds = self._idle_seconds = 0.0
+        self._response_seconds = self.idle_seconds = 0.0
         self.sender: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -83,7 +83,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange = x
         self._received = 0
         self._response_seconds = response_seconds
-        self._idle_seconds = idle_seconds
+        self.idle_seconds = idle_seconds
         self.deadline = now + response_seconds if response_seconds else NEVER
         self._waiter = waiter = self.pool.loop.create_future()
         return waiter
@@ -113,7 +113,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.lost:
             raise ConnectionLost
         if self._blocked is not None and not self.status:
-            self._restart(self._idle_seconds)
+            self._restart(self.idle_seconds)
         return self._blocked
 
     def release(self) -> None:
@@ -188,7 +188,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _watch_progress(self) -> None:
         if self.status:
-            self._restart(0 if self._held else self._idle_seconds)
+            self._restart(0 if self._held else self.idle_seconds)
             if self.framing is Framing.CHUNKED and self._received > _CHUNK_OVERHEAD + 9 * self.body.received:
                 self._fail(UpstreamError(detail="chunk extensions or trailers too large"))
         elif self._received > _MOST_HEAD_BYTES:
@@ -219,7 +219,7 @@ class UpstreamConnection(asyncio.Protocol):
     def resume_reading(self) -> None:
         self._held = False
         if not self.lost:
-            self._restart(self._idle_seconds)
+            self._restart(self.idle_seconds)
             self.transport.resume_reading()
 
     def start_tunnel(self, tunnel: Tunnel) -> bytes:

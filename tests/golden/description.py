@@ -67,9 +67,9 @@ def _upstream(upstream: Upstream) -> Json:
                 "tls": endpoint.tls is not None,
                 "serverName": endpoint.server_name,
             }
-            for pool, endpoint in upstream.endpoints.items()
+            for pool, endpoint in upstream.balancer.endpoints.items()
         ],
-        "turns": [pool.address for pool in upstream.turns],
+        "turns": [pool.address for pool in upstream.balancer.turns],
         "guard": {
             "blocked": [str(network) for network in upstream.guard.blocked],
             "allowedHosts": list(upstream.guard.allowed_hosts),

@@ -88,7 +88,7 @@ def sent(worker: Bench, *fields: tuple[str, str], **request: Any) -> dict[str, l
     x = worker.filter(*fields, **request)
     assert worker.compiled is not None
     assert x.route is not None
-    endpoint = next(iter(worker.compiled.runtime.upstreams["origin"].endpoints.values()))
+    endpoint = next(iter(worker.compiled.runtime.upstreams["origin"].balancer.endpoints.values()))
     head: dict[str, list[str]] = {}
     for line in request_head(x, endpoint, "/", x.route).split(b"\r\n")[1:-2]:
         name, _, value = line.decode("latin-1").partition(": ")

@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.token_bucket import Rule, TokenBuckets
+from dataplane.limits.token_bucket import Rule, TokenBuckets
 
 RULES = st.builds(Rule, st.integers(1, 50), st.sampled_from([0.001, 0.5, 1.0, 60.0, 3600.0]), st.integers(1, 80))
 STEPS = st.lists(

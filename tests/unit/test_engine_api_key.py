@@ -43,7 +43,7 @@ def sent(worker: Bench, *fields: tuple[str, str], **request: Any) -> bytes:
     x = worker.filter(*fields, **request)
     assert worker.compiled is not None
     assert x.route is not None
-    endpoint = next(iter(worker.compiled.runtime.upstreams["origin"].endpoints.values()))
+    endpoint = next(iter(worker.compiled.runtime.upstreams["origin"].balancer.endpoints.values()))
     target = x.path if x.query is None else f"{x.path}?{x.query}"
     return request_head(x, endpoint, target, x.route)
 

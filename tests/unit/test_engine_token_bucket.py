@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataplane.token_bucket import Rule, TokenBuckets
+from dataplane.limits.token_bucket import Rule, TokenBuckets
 
 MOST = 100_000
 """Buckets in one generation, as the module has it."""

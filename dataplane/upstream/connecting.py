@@ -12,8 +12,8 @@ from ipaddress import ip_address
 
 from dataplane.errors import ConnectFailed, ConnectTimeout, GatewayError, PoolExhausted
 from dataplane.http1.upstream import UpstreamConnection
-from dataplane.pool import Pool
 from dataplane.runtime import Endpoint, Guard, Upstream
+from dataplane.upstream.pool import Pool
 
 
 async def connect(pool: Pool, upstream: Upstream) -> UpstreamConnection:
@@ -21,7 +21,7 @@ async def connect(pool: Pool, upstream: Upstream) -> UpstreamConnection:
 
     Raises ConnectFailed, ConnectTimeout or PoolExhausted.
     """
-    endpoint = upstream.endpoints[pool]
+    endpoint = pool.endpoint
     if pool.open >= upstream.max_sockets:
         connection = await _wait_for_one(pool, upstream)
         if connection is not None:

@@ -1,4 +1,4 @@
-"""A pool of connections for each endpoint: live state, found by key, alive through every configuration.
+"""An endpoint as it lives: its connections and how they fare, found by key, alive through every configuration.
 
 Here is what needs no waiting; `connecting.py` makes new connections. The policy (how many, how long, where to) comes
 with each call from the compiled `Upstream`, so an edit takes effect at once and nothing has to be carried over.
@@ -19,6 +19,9 @@ from dataplane.http1.upstream import UpstreamConnection
 if TYPE_CHECKING:
     from typing import Any
 
+    from dataplane.errors import GatewayError
+    from dataplane.runtime import Endpoint
+
 PoolKey = tuple[str, str, Hashable]
 """(upstream, the endpoint's URL, what its connections are made under: TLS, guard)"""
 
@@ -29,8 +32,9 @@ _FREE_SECONDS: Final = 1.0
 class Pool:
     """The connections to one endpoint."""
 
-    def __init__(self, key: PoolKey, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
+    def __init__(self, key: PoolKey, endpoint: Endpoint, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
         self.key = key
+        self.endpoint = endpoint  # as the configuration that is served has it
         self.address = key[1]
         self.loop = loop
         self.clock: Callable[[], float] = time.monotonic
@@ -71,6 +75,12 @@ class Pool:
         if not connection.busy:
             self.idle = deque(entry for entry in self.idle if entry[1] is not connection)
         self.wake()
+
+    def answered(self, status: int, ms: float) -> None:
+        """An attempt here has its answer's head, after that many milliseconds."""
+
+    def failed(self, error: GatewayError) -> None:
+        """An attempt here came to no answer, or to one that broke off. Never called for what the client did."""
 
     def trim(self) -> None:
         """Close what is free beyond `max_free`, the longest idle first."""
