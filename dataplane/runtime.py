@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from dataplane.metrics import RouteTraffic, UpstreamTraffic
 from dataplane.routing import Router
 from dataplane.routing.rewriting import Rewriting
+from dataplane.upstream.balancer import Balancer  # at run time, too: a compiled dataclass looks its fields' types up
 from shared.table import Table
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
-    from dataplane.upstream.balancer import Balancer
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
