@@ -33,6 +33,7 @@ REQUEST_PATH = [
     "dataplane/metrics.py",
     "dataplane/paths.py",
     "dataplane/upstream/balancer.py",
+    "dataplane/upstream/endpoint_health.py",
     "dataplane/upstream/pool.py",
     "dataplane/respond.py",
     "dataplane/routing/leaf.py",

@@ -23,6 +23,7 @@ class GatewayError(Exception):
 
     `message` goes to the client; `detail` only to the log. `close`: the connection cannot carry another request.
     `retryable`: nothing of the request was processed, so another connection or endpoint may serve it.
+    `by_endpoint`: the endpoint failed; enough of these in a row eject it.
     """
 
     status = 500
@@ -31,6 +32,7 @@ class GatewayError(Exception):
     message = "The gateway failed to handle the request"
     close = False
     retryable = False
+    by_endpoint = False
 
     def __init__(
         self,
@@ -133,6 +135,7 @@ class UpstreamError(GatewayError):
     """The upstream failed to give a usable answer."""
 
     status, source, kind = 502, Source.UPSTREAM, "protocol"
+    by_endpoint = True
     message = "The upstream service failed to answer"
 
 
@@ -161,6 +164,7 @@ class UpstreamTimeout(UpstreamError):
 
 class ResponseTooLarge(UpstreamError):
     kind = "response_too_large"
+    by_endpoint = False  # a limit of ours
     message = "The upstream service's answer is too large"
 
 
@@ -171,6 +175,7 @@ class RequestTimeout(GatewayError):
     """The deadline of the whole exchange passed."""
 
     status, source, kind = 504, Source.UPSTREAM, "request_timeout"
+    by_endpoint = True  # where it is told of an attempt: that had no answer
     message = "The request took longer than it may"
 
 

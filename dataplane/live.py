@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dataplane.events import Events
 from dataplane.http1.deadlines import Deadlines
 from dataplane.limits.token_bucket import Rule, TokenBuckets
 from dataplane.metrics import Traffic
+from dataplane.upstream.endpoint_health import EndpointHealth
 from dataplane.upstream.pool import Pool, PoolKey
 
 if TYPE_CHECKING:
@@ -51,7 +52,15 @@ class Live:
         """The connections to an endpoint."""
         pool = self.pools.get(key)
         if pool is None:
-            pool = self.pools[key] = Pool(key, endpoint, self.loop, self.deadlines)
+            health = EndpointHealth(
+                key[0],
+                endpoint.address,
+                clock=self.clock,
+                deadlines=self.deadlines,
+                events=self.events,
+                traffic=self.traffic.upstream(key[0]),
+            )
+            pool = self.pools[key] = Pool(key, endpoint, self.loop, self.deadlines, health)
         return pool
 
     def buckets(self, key: LimitKey) -> TokenBuckets:
@@ -66,14 +75,36 @@ class Live:
         return self._turns.setdefault(upstream, itertools.count())
 
     def follow(self, upstreams: Iterable[Upstream]) -> None:
-        """Keep idle connections as the configuration that is served now says."""
+        """Take up what the configuration that is served now says of its upstreams."""
         for upstream in upstreams:
-            for pool, endpoint in upstream.balancer.endpoints.items():
-                pool.endpoint = endpoint
-                pool.max_free, pool.keep_idle = upstream.max_free_sockets, upstream.keep_idle
-                pool.keep_alive = upstream.keep_alive
-                if not pool.keep_alive:
-                    pool.close()
+            self._govern(upstream)
+            upstream.balancer.serve()
+
+    def relocate(self, upstream: Upstream, endpoints: Mapping[Pool, Endpoint]) -> None:
+        """The endpoints of an upstream that serves are now these (a name has other addresses).
+
+        Those that stay keep connections and health; of those that go, idle connections end now, busy ones after their
+        exchange.
+        """
+        gone = [pool for pool in upstream.balancer.endpoints if pool not in endpoints]
+        upstream.balancer.follow(endpoints)
+        self._govern(upstream)
+        for pool in gone:
+            self._put_away(pool)
+
+    def _govern(self, upstream: Upstream) -> None:
+        """Keep idle connections as the upstream says."""
+        for pool, endpoint in upstream.balancer.endpoints.items():
+            pool.endpoint = endpoint
+            pool.max_free, pool.keep_idle = upstream.max_free_sockets, upstream.keep_idle
+            pool.keep_alive = upstream.keep_alive
+            if not pool.keep_alive:
+                pool.close()
+
+    def _put_away(self, pool: Pool) -> None:
+        self.pools.pop(pool.key, None)
+        pool.health.retire()
+        pool.close()
 
     def retire(
         self,
@@ -83,8 +114,8 @@ class Live:
         upstreams: Collection[str],
     ) -> None:
         """Put away what the configuration that is served now does not name."""
-        for key in [key for key, pool in self.pools.items() if pool not in pools]:
-            self.pools.pop(key).close()
+        for pool in [pool for pool in self.pools.values() if pool not in pools]:
+            self._put_away(pool)
         for limit in [limit for limit in self.limits if limit not in limits]:
             del self.limits[limit]
         for name in [name for name in self._turns if name not in upstreams]:

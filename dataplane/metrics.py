@@ -103,7 +103,7 @@ class RouteTraffic:
 class UpstreamTraffic:
     """What one upstream did: attempts by outcome, and time to the head of its answers."""
 
-    __slots__ = ("buckets", "count", "errors", "repeated", "sum_ms", "upstream")
+    __slots__ = ("buckets", "count", "ejections", "errors", "repeated", "sum_ms", "upstream")
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
@@ -112,6 +112,7 @@ class UpstreamTraffic:
         self.buckets: dict[int, int] = {}
         self.errors: dict[str, int] = {}
         self.repeated = 0
+        self.ejections = 0
 
     def answered(self, ms: float) -> None:
         self.count += 1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dataplane.errors import GatewayError
     from dataplane.runtime import Endpoint
+    from dataplane.upstream.endpoint_health import EndpointHealth
 
 PoolKey = tuple[str, str, Hashable]
 """(upstream, the endpoint's URL, what its connections are made under: TLS, guard)"""
@@ -32,8 +33,16 @@ _FREE_SECONDS: Final = 1.0
 class Pool:
     """The connections to one endpoint."""
 
-    def __init__(self, key: PoolKey, endpoint: Endpoint, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        key: PoolKey,
+        endpoint: Endpoint,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
+        health: EndpointHealth,
+    ) -> None:
         self.key = key
+        self.health = health
         self.endpoint = endpoint  # as the configuration that is served has it
         self.address = key[1]
         self.loop = loop
@@ -78,9 +87,15 @@ class Pool:
 
     def answered(self, status: int, ms: float) -> None:
         """An attempt here has its answer's head, after that many milliseconds."""
+        if status >= 500:
+            self.health.failed(f"status {status}")
+        elif self.health.failures:
+            self.health.succeeded()
 
     def failed(self, error: GatewayError) -> None:
         """An attempt here came to no answer, or to one that broke off. Never called for what the client did."""
+        if error.by_endpoint:
+            self.health.failed(error.kind)
 
     def trim(self) -> None:
         """Close what is free beyond `max_free`, the longest idle first."""
