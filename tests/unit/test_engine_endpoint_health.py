@@ -35,6 +35,10 @@ def picked(worker: Bench, upstream: Upstream, count: int = 12) -> set[int]:
     return {pool.endpoint.port for pool in found if pool is not None}
 
 
+def panics(upstream: Upstream) -> bool:
+    return upstream.balancer.panic
+
+
 def test_what_is_down_is_not_picked(worker: Bench) -> None:
     """From the moment that a check says so until it says otherwise; both are events."""
     upstream = served(worker)
@@ -54,10 +58,10 @@ def test_when_none_is_left_all_are_used(worker: Bench) -> None:
     upstream = served(worker)
     for pool in pools(upstream):
         pool.health.probed(False)
-    assert upstream.balancer.panic
+    assert panics(upstream)
     assert picked(worker, upstream) == {1, 2, 3}
     pools(upstream)[1].health.probed(True)
-    assert not upstream.balancer.panic
+    assert not panics(upstream)
     assert picked(worker, upstream) == {2}
 
 
