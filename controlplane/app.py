@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  
 
 from controlplane.discovery import SERVICE as DISCOVERY
 from controlplane.discovery import Discovery
+from controlplane.events import Events
 from controlplane.grpc_admin import Admin
 from controlplane.listener import grpc_server, plaintext_warning, rest_socket
 from controlplane.nodes import Nodes
@@ -70,13 +71,14 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         store = FileStore(state)
         publisher = Publisher(store)
         service = Service(store, publisher)
-        source = FileSource(settings.config, service)
+        events = Events()
+        source = FileSource(settings.config, service, events)
         await source.load()
         await publisher.refresh()
 
         traffic = Traffic()
-        plane = Plane(service, publisher, source, Nodes(), traffic, Reports(traffic))
-        discovery = Discovery(publisher, plane.nodes, interval=settings.heartbeat)
+        plane = Plane(service, publisher, source, Nodes(), traffic, Reports(traffic, events), events)
+        discovery = Discovery(publisher, plane.nodes, events, interval=settings.heartbeat)
         checks = _add_services(server, plane, discovery)
         rest = web.AppRunner(application(plane, settings.admin_token), access_log=None, shutdown_timeout=STOP_SECONDS)
         stack.push_async_callback(rest.cleanup)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import grpc
 
 from controlplane.conversation import Conversation
+from controlplane.events import Events
 from controlplane.nodes import DisplacedError, Node, Nodes
 from controlplane.publisher import Publisher
 from controlplane.pulse import Pulse
@@ -30,12 +31,14 @@ class Discovery:
         self,
         publisher: Publisher,
         nodes: Nodes,
+        events: Events,
         *,
         interval: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publisher = publisher
         self._nodes = nodes
+        self._events = events
         self._clock = clock
         self._sessions: set[Session] = set()
         self._draining = False
@@ -102,6 +105,7 @@ class Discovery:
             raise Over(grpc.StatusCode.ALREADY_EXISTS, str(error)) from error
         session = self._session(node, hello, context, ending)
         log.info("node.connected", node=node.id, peer=context.peer(), version=node.version, held=hello.held.revision)
+        self._events.saw("node.connected", node=node.id, version=node.version, revision=hello.held.revision)
         reason = "the stream broke"
         try:
             with self._publisher.subscribed(session.wake):
@@ -127,6 +131,7 @@ class Discovery:
             context,
             ending,
             nodes=self._nodes,
+            events=self._events,
             publisher=self._publisher,
             pulse=self._pulse,
             clock=self._clock,
@@ -141,6 +146,7 @@ class Discovery:
         if not self._sessions:
             self._empty.set()
         if self._nodes.disconnect(node):
+            self._events.saw("node.disconnected", node=node.id, reason=reason)
             self._pulse.membership_changed()
         log.info("node.disconnected", node=node.id, reason=reason)
 

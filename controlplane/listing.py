@@ -6,9 +6,12 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from controlplane.events import Events
 from controlplane.problem import Problem
+from shared.timestamp import timestamp
 
 LIMIT = 1000
 """Resources in one answer at most, and without a `limit`."""
@@ -40,6 +43,41 @@ def page(items: Iterable[Json], query: Mapping[str, str], filters: tuple[str, ..
     start, limit = _position(query.get("cursor", "")), _limit(query.get("limit", ""))
     rest = len(found) > start + limit
     return Page(found[start : start + limit], len(found), _cursor(start + limit) if rest else "")
+
+
+def history(events: Events, query: Mapping[str, str]) -> Page:
+    """The events that a query asks for, newest first; Problem(400) where it asks for something that does not exist.
+
+    `node` and `event` compare; `since` takes a time. A cursor stays where it is while further events arrive.
+    """
+    unknown = sorted(set(query) - {"node", "event", "since", "limit", "cursor"})
+    if unknown:
+        known = "node, event, since, limit, cursor"
+        raise Problem(400, f"unknown query parameter {', '.join(unknown)}; there are {known}")
+    limit, before = _limit(query.get("limit", "")), _position(query.get("cursor", ""))
+    since = _time(query["since"]) if "since" in query else 0.0
+    found = [
+        event
+        for event in events.newest()
+        if event.at >= since
+        and event.node == query.get("node", event.node)
+        and event.name == query.get("event", event.name)
+    ]
+    rest = [event for event in found if not before or event.position < before]
+    items: list[Json] = [
+        {"id": e.id, "node": e.node, "event": e.name, "timestamp": timestamp(e.at), "data": e.data}
+        for e in rest[:limit]
+    ]
+    return Page(items, len(found), _cursor(rest[limit - 1].position) if len(rest) > limit else "")
+
+
+def _time(text: str) -> float:
+    """Epoch seconds; a time without a zone is UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Problem(400, "since must be a time in ISO 8601, such as 2026-01-31T12:00:00Z") from error
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _matches(value: object, wanted: str) -> bool:

@@ -25,6 +25,7 @@ class Scrape:
     states: Mapping[str, int]
     gauges: Mapping[str, tuple[str, float]]
     counters: Mapping[str, tuple[str, float]]
+    events: Mapping[str, int]
 
 
 def scrape(plane: Plane) -> Scrape:
@@ -47,8 +48,9 @@ def scrape(plane: Plane) -> Scrape:
             "Records that nodes had to drop before they could report them",
             plane.traffic.records_lost,
         ),
+        "report_events_lost": ("Events that nodes had to drop before they could report them", plane.events.lost),
     }
-    return Scrape(plane.traffic.copy(), nodes.states(desired), gauges, counters)
+    return Scrape(plane.traffic.copy(), nodes.states(desired), gauges, counters, dict(plane.events.counts))
 
 
 def render(scraped: Scrape) -> bytes:
@@ -71,6 +73,10 @@ class _Families(Collector):
         for state, count in self._scraped.states.items():
             states.add_metric([state], count)
         yield states
+        events = CounterMetricFamily("events", "Events of all nodes and of this control plane", labels=["event"])
+        for name, count in self._scraped.events.items():
+            events.add_metric([name], count)
+        yield events
         for name, (text, value) in self._scraped.gauges.items():
             yield GaugeMetricFamily(name, text, value)
         for name, (text, value) in self._scraped.counters.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from controlplane.events import Events
 from controlplane.nodes import Nodes
 from controlplane.publisher import Publisher
 from controlplane.service import Service
@@ -23,6 +24,7 @@ class Plane:
     nodes: Nodes
     traffic: Traffic
     reports: Reports
+    events: Events
     started: float = field(default_factory=time.monotonic)
 
     @property

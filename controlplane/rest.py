@@ -1,4 +1,4 @@
-"""REST, thin over the live parts: health, nodes, metrics, and the configuration to read and to validate."""
+"""REST, thin over the live parts: health, nodes, events, metrics, and the configuration to read and to validate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import platform
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -16,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from controlplane import metrics, view
 from controlplane.auth import operators_only
 from controlplane.fault_text import fields_of
-from controlplane.listing import page
+from controlplane.listing import history, page
 from controlplane.plane import Plane
 from controlplane.problem import Problem, answering, json_response
 from controlplane.store import Committed
@@ -24,6 +23,7 @@ from shared import API_VERSION, __version__
 from shared.document import export
 from shared.pb.resources_pb2 import Config
 from shared.redact import redacted
+from shared.timestamp import timestamp
 
 DOCUMENT_BYTES = 32 * 1024 * 1024
 """The largest document that is validated; 10 000 routes take about 2 MiB."""
@@ -51,6 +51,7 @@ def application(plane: Plane, admin_token: str) -> web.Application:
             web.get("/metrics", rest.metrics),
             web.get("/api/status", rest.status),
             web.get("/api/nodes", rest.nodes),
+            web.get("/api/events", rest.events),
             web.get("/api/metrics", rest.summary),
             web.get("/api/config", rest.config),
             web.get("/api/config/export", rest.export),
@@ -73,13 +74,13 @@ class Rest:
         self._views: tuple[Committed, dict[str, list[view.Json]]] | None = None
 
     async def live(self, _request: web.Request) -> web.Response:
-        return json_response({"status": "UP", "timestamp": _timestamp(time.time()), "version": __version__})
+        return json_response({"status": "UP", "timestamp": timestamp(time.time()), "version": __version__})
 
     async def ready(self, _request: web.Request) -> web.Response:
         """503 only where nodes can be given nothing; a file with faults is DEGRADED: the last good one serves."""
         source = "DEGRADED" if self._plane.source.status.faults else "UP"
         checks = {"config": source if self._plane.publisher.newest else "DOWN"}
-        body = {"status": checks["config"], "checks": checks, "timestamp": _timestamp(time.time())}
+        body = {"status": checks["config"], "checks": checks, "timestamp": timestamp(time.time())}
         return json_response(body, 503 if checks["config"] == "DOWN" else 200)
 
     async def version(self, _request: web.Request) -> web.Response:
@@ -108,7 +109,7 @@ class Rest:
             "source": {
                 "file": source.file,
                 "state": "rejected" if source.faults else "in sync",
-                "since": _timestamp(source.since),
+                "since": timestamp(source.since),
                 "faults": [fields_of(fault) for fault in source.faults],
                 "warnings": [fields_of(warning) for warning in source.warnings],
             },
@@ -126,6 +127,11 @@ class Rest:
         )
         body = {"desiredRevision": desired, "total": shown.total, "nodes": shown.items, "nextCursor": shown.cursor}
         return json_response(body)
+
+    async def events(self, request: web.Request) -> web.Response:
+        """What happened on all nodes and here, newest first."""
+        shown = history(self._plane.events, request.query)
+        return json_response({"total": shown.total, "events": shown.items, "nextCursor": shown.cursor})
 
     async def summary(self, request: web.Request) -> web.Response:
         """What all nodes served since this control plane started."""
@@ -148,7 +154,7 @@ class Rest:
             },
             "requestRate": {
                 "name": "requests",
-                "data": [{"timestamp": _timestamp(at), "value": value} for at, value in traffic.rate.points()],
+                "data": [{"timestamp": timestamp(at), "value": value} for at, value in traffic.rate.points()],
                 "unit": "requests/s",
             },
             "statusCodes": [{"code": code, "count": count} for code, count in traffic.status_codes().items()],
@@ -238,10 +244,6 @@ def _node(node: Any) -> view.Json:
         name: int(fields[name])
         for name in ("desiredRevision", "sentRevision", "ackedRevision", "nackedRevision", "bytesSent", "superseded")
     }
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _refuse_parameters(request: web.Request, *known: str) -> None:

@@ -13,6 +13,7 @@ import grpc
 from grpc import aio
 
 from controlplane.conversation import Conversation, Outcome, describe
+from controlplane.events import Events
 from controlplane.nodes import Node, Nodes
 from controlplane.publisher import Publisher
 from controlplane.pulse import Pulse
@@ -60,6 +61,7 @@ class Session:
         ending: asyncio.Future[Over],
         *,
         nodes: Nodes,
+        events: Events,
         publisher: Publisher,
         pulse: Pulse,
         clock: Callable[[], float] = time.monotonic,
@@ -68,6 +70,7 @@ class Session:
         self._conversation = conversation
         self._context = context
         self._nodes = nodes
+        self._events = events
         self._publisher = publisher
         self._pulse = pulse
         self._clock = clock
@@ -179,3 +182,4 @@ class Session:
         if outcome.nacked is not None:
             errors = describe(outcome.errors)
             log.warn("config.nacked", node=self._node.id, revision=outcome.nacked, errors=errors)
+            self._events.saw("config.rejected", node=self._node.id, revision=outcome.nacked, errors=errors)

@@ -12,12 +12,15 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from controlplane.events import Events
 from controlplane.fault_text import fields_of
 from controlplane.service import Service
 from shared import log
 from shared.document import read_file
 from shared.faults import ConfigError, Fault
 from shared.watch import changes
+
+_MOST_FAULTS = 5  # in an event; the log and the status have all
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,14 @@ class FileSource:
         self,
         path: Path,
         service: Service,
+        events: Events,
         *,
         watch: Callable[[Path], AsyncIterator[None]] = changes,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._service = service
+        self._events = events
         self._watch = watch
         self._edits: AsyncIterator[None] | None = None
         self._now = now
@@ -64,16 +69,21 @@ class FileSource:
 
     async def _apply(self) -> None:
         document = await asyncio.to_thread(read_file, self._path)
+        before = self._service.committed
         committed = await self._service.replace(document)
         self.status = SourceStatus(str(self._path), (), tuple(document.warnings), self._now())
         for warning in document.warnings:
             log.warn("config.warning", file=str(self._path), **fields_of(warning))
         resources = len(committed.table)
         log.info("config.committed", file=str(self._path), revision=committed.revision, resources=resources)
+        if before is not None and before.revision != committed.revision:
+            self._events.saw("config.changed", file=str(self._path), revision=committed.revision, resources=resources)
 
     def _reject(self, faults: list[Fault]) -> None:
         self.status = SourceStatus(str(self._path), tuple(faults), (), self._now())
         committed = self._service.committed
         serving = committed.revision if committed else 0
+        told = [fields_of(fault) for fault in faults[:_MOST_FAULTS]]
+        self._events.saw("config.rejected", file=str(self._path), serving=serving, count=len(faults), faults=told)
         for fault in faults:
             log.error("config.rejected", file=str(self._path), still_serving=serving, **fields_of(fault))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import grpc
 from grpc import aio
 
+from controlplane.events import Events
 from controlplane.traffic import Traffic
 from shared.pb.telemetry_pb2 import ReportAck, ReportBatch
 from shared.pb.telemetry_pb2_grpc import TelemetryServicer
@@ -55,10 +56,11 @@ class Ledger:
 
 
 class Reports:
-    """The ledgers of all processes, and the traffic that their batches add up to."""
+    """The ledgers of all processes; each batch goes once to the traffic and to the events."""
 
-    def __init__(self, traffic: Traffic, *, ledgers: int = LEDGERS) -> None:
+    def __init__(self, traffic: Traffic, events: Events, *, ledgers: int = LEDGERS) -> None:
         self._traffic = traffic
+        self._events = events
         self._limit = ledgers
         self._ledgers: OrderedDict[tuple[str, str], Ledger] = OrderedDict()
         self.batches = 0
@@ -77,6 +79,7 @@ class Reports:
         if ledger.count(batch.seq):
             self.batches += 1
             self._traffic.add(batch)
+            self._events.take(batch)
         else:
             self.repeated += 1
         while len(self._ledgers) > self._limit:

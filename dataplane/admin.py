@@ -1,6 +1,6 @@
-"""The admin port: health, metrics, the configuration as it is served, and explain. Not the hot path: aiohttp's web.
+"""The admin port: health, metrics, events, the configuration as it is served, and explain.
 
-It answers on loopback unless told otherwise, reads only, and shows no secrets.
+Not the hot path: aiohttp's web. It answers on loopback unless told otherwise, reads only, and shows no secrets.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from aiohttp import web
 
 from dataplane import health
 from dataplane.config_dump import config_dump
+from dataplane.events import Events
 from dataplane.explaining import BadQuestion, explained
 from dataplane.system import SystemEndpoint, system_endpoints
 from shared import API_VERSION
+from shared.timestamp import timestamp
 
 if TYPE_CHECKING:
     from dataplane.node import Node
@@ -38,6 +40,7 @@ class Admin:
         for path, endpoint in system_endpoints(self._node).items():
             app.router.add_get(path, _handler(endpoint))
         app.router.add_get("/health/deep", self._deep)
+        app.router.add_get("/events", self._events)
         app.router.add_get("/config_dump", self._config_dump)
         app.router.add_post("/explain", self._explain)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
@@ -61,6 +64,10 @@ class Admin:
     async def _config_dump(self, request: web.Request) -> web.Response:
         return _json(config_dump(self._node))
 
+    async def _events(self, request: web.Request) -> web.Response:
+        """The newest first; `?name=` for one kind only."""
+        return _json(told(self._node.live.events, request.query.get("name")))
+
     async def _explain(self, request: web.Request) -> web.Response:
         try:
             question = orjson.loads(await request.read())
@@ -80,8 +87,18 @@ def _handler(endpoint: SystemEndpoint) -> Callable[[web.Request], Awaitable[web.
     return answer
 
 
+def told(events: Events, name: str | None = None) -> dict[str, Any]:
+    """What is kept of them, newest first, and how often each was told in all."""
+    kept = [event for event in reversed(events.recent) if name is None or event.name == name]
+    shown = [
+        {"number": event.number, "event": event.name, "timestamp": timestamp(event.at), "data": event.data}
+        for event in kept
+    ]
+    return {"events": shown, "counts": events.counts}
+
+
 def _json(document: Mapping[str, Any], status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
+    return web.Response(status=status, body=orjson.dumps(document, default=str), content_type="application/json")
 
 
 @web.middleware

@@ -66,7 +66,9 @@ class DataPlane:
         if self.settings.control_plane:
             from dataplane.report import Reporter  # noqa: PLC0415  # gRPC, see _source
 
-            self._reporter = self.node.reporter = Reporter(self.settings, self.node.traffic, self.epoch)
+            self._reporter = self.node.reporter = Reporter(
+                self.settings, self.node.traffic, self.node.live.events, self.epoch
+            )
             self._spawn("report", self._reporter.run())
         log.info(
             "listening",
@@ -148,8 +150,10 @@ class DataPlane:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self.node.live.trim()
+            self.node.live.events.settle()
 
     async def _close(self) -> None:
+        self.node.live.events.settle(all_of_it=True)
         if self._reporter is not None:
             await self._reporter.flush()
         for task in self._tasks:

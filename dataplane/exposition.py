@@ -130,6 +130,11 @@ def _config(node: Node) -> Iterator[Metric]:
     yield CounterMetricFamily("config_apply_failures", "Configurations refused", value=status.apply_failures)
     yield CounterMetricFamily("drift_detected", "Digests that did not agree", value=status.drift_detected)
     yield CounterMetricFamily("report_records_lost", "Records that could not be told", value=node.records_lost)
+    events = CounterMetricFamily("events", "Events told", labels=["event"])
+    for name, count in node.live.events.counts.items():
+        events.add_metric([name], count)
+    yield events
+    yield CounterMetricFamily("report_events_lost", "Events that could not be told", value=node.events_lost)
     yield CounterMetricFamily("log_lines_lost", "Log lines there was no room for", value=node.log.lost)
     yield CounterMetricFamily("connections_refused", "Connections over the limit", value=node.listener.refused)
     yield GaugeMetricFamily("event_loop_lag_ms", "How late the loop turned last", value=node.deadlines.lag * 1000)

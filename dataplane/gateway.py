@@ -15,6 +15,7 @@ from dataplane import respond
 from dataplane.access_log import LogWriter
 from dataplane.admission import CorrelationIds, admit, admit_body, begin
 from dataplane.errors import ClientGone, GatewayError
+from dataplane.events import Events
 from dataplane.exchange import Exchange
 from dataplane.finish import finish
 from dataplane.forward import forward
@@ -34,11 +35,13 @@ class Gateway:
     def __init__(
         self,
         traffic: Traffic,
+        events: Events,
         writer: LogWriter,
         system: Mapping[str, SystemEndpoint],
     ) -> None:
         self.runtime: Runtime | None = None
         self.traffic = traffic
+        self.events = events
         self.writer = writer
         self.system = system
         self.ids = CorrelationIds(b"req-" + os.urandom(6).hex().encode() + b"-")
@@ -76,7 +79,7 @@ class Gateway:
             log.failure("request.broken", correlationId=x.correlation_id.decode(), request=repr(x))
             respond.refuse(x, GatewayError(detail=repr(error)))
         finally:
-            finish(x, self.traffic, self.writer)
+            finish(x, self.traffic, self.events, self.writer)
 
     # ---- the end
 

@@ -42,7 +42,7 @@ class Live:
         self.traffic = traffic
         self.clock = clock
         self.wall = wall
-        self.events = Events(wall)
+        self.events = Events(wall, clock)
         self.nodes = 1  # live data-plane nodes that share the limits, as the control plane counts them
         self.pools: dict[PoolKey, Pool] = {}
         self.limits: dict[LimitKey, TokenBuckets] = {}

@@ -37,7 +37,7 @@ class Node:
         self.live = Live(loop, self.deadlines, self.traffic)
         self.log = writer
         self.deadlines.also.append(writer.flush)
-        self.gateway = Gateway(self.traffic, writer, system_endpoints(self))
+        self.gateway = Gateway(self.traffic, self.live.events, writer, system_endpoints(self))
         self.listener = Listener(self.gateway.handle, self.deadlines, loop)
         self.source: ConfigSource | None = None
         self.reporter: Reporter | None = None
@@ -65,6 +65,11 @@ class Node:
     def records_lost(self) -> int:
         """Requests whose measurements were dropped on their way to the control plane."""
         return self.reporter.records_lost if self.reporter is not None else 0
+
+    @property
+    def events_lost(self) -> int:
+        """Events that were dropped on their way to the control plane."""
+        return self.reporter.events_lost if self.reporter is not None else 0
 
     @property
     def draining(self) -> bool:

@@ -1,4 +1,4 @@
-"""Sends measurements to the control plane: aggregated per interval, spooled until they are acknowledged.
+"""Sends measurements and events to the control plane: collected per interval, spooled until they are acknowledged.
 
 Requests never wait for it. A stream that ends is dialled again, and begins with what was not acknowledged on the last;
 the control plane tells by sequence number what it has counted already.
@@ -7,6 +7,7 @@ the control plane tells by sequence number what it has counted already.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,10 +17,12 @@ from typing import Protocol
 from grpc import aio
 
 from dataplane.dial import Redial, addresses, describe, dial, metadata
+from dataplane.events import Event, Events
 from dataplane.settings import Settings
 from dataplane.spool import Spool
 from dataplane.together import together
 from shared import log
+from shared.pb.telemetry_pb2 import Event as EventMessage
 from shared.pb.telemetry_pb2 import ReportAck, ReportBatch, RouteCounts
 from shared.pb.telemetry_pb2_grpc import TelemetryStub
 
@@ -27,6 +30,8 @@ ANSWER_SECONDS = 15.0
 """A batch that is not acknowledged for so long: the stream is dead, whatever the transport believes."""
 FLUSH_SECONDS = 2.0
 """What a stopping process spends at most on telling its last counts."""
+EVENT_BYTES = 2048
+"""Of the data of one event; of one that has more, only the subject is told."""
 
 Call = aio.StreamStreamCall[ReportBatch, ReportAck]
 
@@ -49,6 +54,7 @@ class Reporter:
         self,
         settings: Settings,
         traffic: Traffic,
+        events: Events,
         instance_epoch: str,
         *,
         spool: Spool | None = None,
@@ -60,6 +66,8 @@ class Reporter:
         self.spool = spool if spool is not None else Spool(settings.node_id, instance_epoch)
         self._settings = settings
         self._traffic = traffic
+        self._events = events
+        self._told = 0  # the number of the last event that went into the spool
         self._now = now
         self._sleep = sleep
         self._redial = Redial(jitter)
@@ -73,6 +81,11 @@ class Reporter:
     def records_lost(self) -> int:
         """Requests whose measurements were dropped."""
         return self.spool.records_lost
+
+    @property
+    def events_lost(self) -> int:
+        """Events that were dropped."""
+        return self.spool.events_lost
 
     async def run(self) -> None:
         """Collect and deliver until cancelled."""
@@ -94,8 +107,15 @@ class Reporter:
         """Put what was counted since the last time into the spool."""
         now = self._now()
         self.spool.put(self._traffic.drain(), self._since, now)
+        self._collect_events()
         self._since = now
         self._wake.set()
+
+    def _collect_events(self) -> None:
+        fresh = self._events.after(self._told)
+        lost = self._events.emitted - self._told - len(fresh)
+        self._told = self._events.emitted
+        self.spool.put_events([_message(event) for event in fresh], lost)
 
     async def _collect_each_interval(self) -> None:
         while True:
@@ -154,3 +174,11 @@ class Reporter:
             await self._sleep(self._answer_seconds)
             if oldest is not None and oldest == self.spool.oldest_sent:
                 raise UnansweredError(f"batch {oldest} was not acknowledged within {self._answer_seconds:g} s")
+
+
+def _message(event: Event) -> EventMessage:
+    """As it travels."""
+    data = json.dumps(event.data, default=str)
+    if len(data) > EVENT_BYTES:
+        data = json.dumps({"subject": str(event.data.get("subject", ""))[:256], "tooLong": len(data)})
+    return EventMessage(number=event.number, name=event.name, at=event.at, data=data)

@@ -4,18 +4,25 @@ A batch gets its sequence number when it is first sent, and from then on it neve
 an acknowledgement takes it out. What was never sent may still change shape: when the spool is full, the two neighbours
 that cover the least time become one, which loses resolution in time and no counts. Only where even a single batch is
 too large are rows dropped, and the requests they counted are told in `records_lost`.
+
+Events wait beside the counts, and a batch takes some along when it is first sent. They do not merge: of too many that
+wait, the oldest are dropped and told in `events_lost`.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
-from shared.pb.telemetry_pb2 import Histogram, ReportBatch, RouteCounts
+from shared.pb.telemetry_pb2 import Event, Histogram, ReportBatch, RouteCounts
 
 CAPACITY_BYTES = 2 << 20
 """Of what waits, and as much again of what is on its way; so one batch stays under the 4 MiB that gRPC receives."""
 CAPACITY_BATCHES = 360
+CAPACITY_EVENTS = 1000
+EVENTS_PER_BATCH = 100
+"""Each has at most a few KiB (report.EVENT_BYTES), so a batch stays far under what gRPC receives with them, too."""
 WINDOW = 32
 """Batches sent and not acknowledged; more wait unsent, where they can still be merged."""
 
@@ -30,6 +37,7 @@ class Spool:
         *,
         capacity_bytes: int = CAPACITY_BYTES,
         capacity_batches: int = CAPACITY_BATCHES,
+        capacity_events: int = CAPACITY_EVENTS,
         window: int = WINDOW,
     ) -> None:
         self._node_id = node_id
@@ -39,10 +47,12 @@ class Spool:
         self._window = window
         self._sent: deque[ReportBatch] = deque()
         self._waiting: list[ReportBatch] = []
+        self._events: deque[Event] = deque()  # that wait
+        self._capacity_events = capacity_events
         self._bytes = self._sent_bytes = 0  # of those that wait, and of those sent
         self._seq = 0
-        self._untold = 0  # lost, and not yet in a batch
-        self.records_lost = 0
+        self._untold = self._untold_events = 0  # lost, and not yet in a batch
+        self.records_lost = self.events_lost = 0
 
     def __len__(self) -> int:
         return len(self._sent) + len(self._waiting)
@@ -63,10 +73,19 @@ class Spool:
             else:
                 self._trim()
 
+    def put_events(self, events: Iterable[Event], lost: int = 0) -> None:
+        """Events in their order; `lost` before them already."""
+        self._events.extend(events)
+        while len(self._events) > self._capacity_events:
+            self._events.popleft()
+            lost += 1
+        self._untold_events += lost
+        self.events_lost += lost
+
     @property
     def delivered(self) -> bool:
         """Whether all there was to tell is acknowledged, losses too."""
-        return not (self._sent or self._waiting or self._untold)
+        return not (self._sent or self._something)
 
     @property
     def oldest_sent(self) -> int | None:
@@ -79,13 +98,15 @@ class Spool:
 
     def next(self) -> ReportBatch | None:
         """The next to send for the first time; None: nothing waits, or too much is on its way."""
-        if not (self._waiting or self._untold) or not self._room():
+        if not self._something or not self._room():
             return None
         batch = self._waiting.pop(0) if self._waiting else ReportBatch()
         self._bytes -= batch.ByteSize()
         self._seq += 1
         batch.node_id, batch.instance_epoch, batch.seq = self._node_id, self._instance_epoch, self._seq
         batch.records_lost, self._untold = self._untold, 0
+        batch.events_lost, self._untold_events = self._untold_events, 0
+        self._take_events(batch)
         self._sent.append(batch)
         self._sent_bytes += batch.ByteSize()
         return batch
@@ -95,9 +116,21 @@ class Spool:
         while self._sent and self._sent[0].seq <= seq:
             self._sent_bytes -= self._sent.popleft().ByteSize()
 
+    @property
+    def _something(self) -> bool:
+        """Whether there is anything to tell that was not sent."""
+        return bool(self._waiting or self._events or self._untold or self._untold_events)
+
+    def _take_events(self, batch: ReportBatch) -> None:
+        while self._events and len(batch.events) < EVENTS_PER_BATCH:
+            batch.events.append(self._events.popleft())
+        if batch.events and not batch.routes:
+            batch.started, batch.ended = batch.events[0].at, batch.events[-1].at
+
     def _room(self) -> bool:
         """Whether another batch may be on its way; one always may."""
         size = self._waiting[0].ByteSize() if self._waiting else 0
+        size += sum(event.ByteSize() for event in islice(self._events, EVENTS_PER_BATCH))
         return not self._sent or (len(self._sent) < self._window and self._sent_bytes + size <= self._capacity_bytes)
 
     def _merge(self) -> None:

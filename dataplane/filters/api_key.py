@@ -47,11 +47,12 @@ def build(route: Route, context: Context) -> RequestFilter | None:
     header = (auth.header or defaults.AUTH_HEADER).lower().encode()
     query = auth.query
     optional = auth.mode == "optional"
-    hide = auth.hide_credentials
-    traffic, wall = context.live.traffic, context.live.wall
+    hide, name = auth.hide_credentials, route.name or route.path
+    live, wall = context.live, context.live.wall
 
     def refuse(reason: str, message: str) -> Unauthorized:
-        traffic.auth_failed(reason)
+        live.traffic.auth_failed(reason)
+        live.events.often("auth.failure", reason, route=name)
         return Unauthorized(message, headers=_CHALLENGE)
 
     def authenticate(x: Exchange) -> None:

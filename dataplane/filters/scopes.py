@@ -13,11 +13,12 @@ def build(route: Route, context: Context) -> RequestFilter | None:
     if not route.scopes:
         return None
     needed = frozenset(route.scopes)
-    traffic = context.live.traffic
+    live, name = context.live, route.name or route.path
 
     def require(x: Exchange) -> None:
         if x.scopes is None or not needed <= x.scopes:
-            traffic.auth_failed("scope")
+            live.traffic.auth_failed("scope")
+            live.events.often("auth.failure", "scope", route=name)
             raise Forbidden("The credential does not have the scopes that this route needs")
 
     return require

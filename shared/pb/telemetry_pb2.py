@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66lexgate/v1/telemetry.proto\x12\x0b\x66lexgate.v1\"\xa3\x01\n\x0bReportBatch\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0einstance_epoch\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x0f\n\x07started\x18\x04 \x01(\x01\x12\r\n\x05\x65nded\x18\x05 \x01(\x01\x12(\n\x06routes\x18\x06 \x03(\x0b\x32\x18.flexgate.v1.RouteCounts\x12\x14\n\x0crecords_lost\x18\x07 \x01(\x04\"\xa3\x01\n\x0bRouteCounts\x12\r\n\x05route\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\r\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\'\n\x07latency\x18\x05 \x01(\x0b\x32\x16.flexgate.v1.Histogram\x12\x15\n\rrequest_bytes\x18\x06 \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\x07 \x01(\x04\"7\n\tHistogram\x12\x0e\n\x06\x62ucket\x18\x01 \x03(\r\x12\r\n\x05\x63ount\x18\x02 \x03(\x04\x12\x0b\n\x03sum\x18\x03 \x01(\x01\"\x18\n\tReportAck\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x32K\n\tTelemetry\x12>\n\x06Report\x12\x18.flexgate.v1.ReportBatch\x1a\x16.flexgate.v1.ReportAck(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66lexgate/v1/telemetry.proto\x12\x0b\x66lexgate.v1\"\xdc\x01\n\x0bReportBatch\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0einstance_epoch\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x0f\n\x07started\x18\x04 \x01(\x01\x12\r\n\x05\x65nded\x18\x05 \x01(\x01\x12(\n\x06routes\x18\x06 \x03(\x0b\x32\x18.flexgate.v1.RouteCounts\x12\x14\n\x0crecords_lost\x18\x07 \x01(\x04\x12\"\n\x06\x65vents\x18\x08 \x03(\x0b\x32\x12.flexgate.v1.Event\x12\x13\n\x0b\x65vents_lost\x18\t \x01(\x04\"\xa3\x01\n\x0bRouteCounts\x12\r\n\x05route\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\r\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\'\n\x07latency\x18\x05 \x01(\x0b\x32\x16.flexgate.v1.Histogram\x12\x15\n\rrequest_bytes\x18\x06 \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\x07 \x01(\x04\"7\n\tHistogram\x12\x0e\n\x06\x62ucket\x18\x01 \x03(\r\x12\r\n\x05\x63ount\x18\x02 \x03(\x04\x12\x0b\n\x03sum\x18\x03 \x01(\x01\"?\n\x05\x45vent\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x01\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\t\"\x18\n\tReportAck\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x32K\n\tTelemetry\x12>\n\x06Report\x12\x18.flexgate.v1.ReportBatch\x1a\x16.flexgate.v1.ReportAck(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,13 +32,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shared.pb.telemetry_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REPORTBATCH']._serialized_start=45
-  _globals['_REPORTBATCH']._serialized_end=208
-  _globals['_ROUTECOUNTS']._serialized_start=211
-  _globals['_ROUTECOUNTS']._serialized_end=374
-  _globals['_HISTOGRAM']._serialized_start=376
-  _globals['_HISTOGRAM']._serialized_end=431
-  _globals['_REPORTACK']._serialized_start=433
-  _globals['_REPORTACK']._serialized_end=457
-  _globals['_TELEMETRY']._serialized_start=459
-  _globals['_TELEMETRY']._serialized_end=534
+  _globals['_REPORTBATCH']._serialized_end=265
+  _globals['_ROUTECOUNTS']._serialized_start=268
+  _globals['_ROUTECOUNTS']._serialized_end=431
+  _globals['_HISTOGRAM']._serialized_start=433
+  _globals['_HISTOGRAM']._serialized_end=488
+  _globals['_EVENT']._serialized_start=490
+  _globals['_EVENT']._serialized_end=553
+  _globals['_REPORTACK']._serialized_start=555
+  _globals['_REPORTACK']._serialized_end=579
+  _globals['_TELEMETRY']._serialized_start=581
+  _globals['_TELEMETRY']._serialized_end=656
 # @@protoc_insertion_point(module_scope)

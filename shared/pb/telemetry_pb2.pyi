@@ -29,6 +29,8 @@ class ReportBatch(_message.Message):
     ENDED_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
     RECORDS_LOST_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    EVENTS_LOST_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     instance_epoch: _builtins.str
     seq: _builtins.int
@@ -38,8 +40,14 @@ class ReportBatch(_message.Message):
     ended: _builtins.float
     records_lost: _builtins.int
     """dropped from the spool since the last batch, counted exactly"""
+    events_lost: _builtins.int
+    """events that there was no room for since the last batch"""
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteCounts]: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """oldest first"""
+
     def __init__(
         self,
         *,
@@ -50,10 +58,12 @@ class ReportBatch(_message.Message):
         ended: _builtins.float = ...,
         routes: _abc.Iterable[Global___RouteCounts] | None = ...,
         records_lost: _builtins.int = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
+        events_lost: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "instance_epoch", b"instance_epoch", "node_id", b"node_id", "records_lost", b"records_lost", "routes", b"routes", "seq", b"seq", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "events", b"events", "events_lost", b"events_lost", "instance_epoch", b"instance_epoch", "node_id", b"node_id", "records_lost", b"records_lost", "routes", b"routes", "seq", b"seq", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,6 +144,39 @@ class Histogram(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Histogram: _TypeAlias = Histogram  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    """Something that happened on the node and that someone should hear of (docs/concepts/events.md)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """from 1, by one, within an epoch"""
+    name: _builtins.str
+    at: _builtins.float
+    """epoch seconds, by the node's clock"""
+    data: _builtins.str
+    """a JSON object"""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        name: _builtins.str = ...,
+        at: _builtins.float = ...,
+        data: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "data", b"data", "name", b"name", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
 
 @_typing.final
 class ReportAck(_message.Message):

@@ -10,6 +10,7 @@ import grpc
 from grpc import aio
 
 from controlplane.discovery import Discovery
+from controlplane.events import Events
 from controlplane.nodes import Nodes
 from controlplane.publisher import Publisher
 from controlplane.store import Committed
@@ -63,7 +64,8 @@ class Server:
         self.store = MemoryStore()
         self.publisher = Publisher(self.store)
         self.nodes = Nodes()
-        self.discovery = Discovery(self.publisher, self.nodes, interval=interval)
+        self.events = Events()
+        self.discovery = Discovery(self.publisher, self.nodes, self.events, interval=interval)
         self.target = ""
 
     async def publish(self, table: Table, *, revision: int | None = None, epoch: str = "e") -> None:

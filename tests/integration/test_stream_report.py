@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from grpc import aio
 
+from dataplane.events import KEPT, Events
 from dataplane.report import Reporter
 from dataplane.settings import Settings
 from dataplane.spool import Spool
+from shared.pb.telemetry_pb2 import Event as EventMessage
 from shared.pb.telemetry_pb2 import Histogram, ReportAck, ReportBatch, RouteCounts
 from shared.pb.telemetry_pb2_grpc import TelemetryServicer, add_TelemetryServicer_to_server
 from tests.support.deadline import DEADLINE, Bell
@@ -39,8 +43,9 @@ class Sink(TelemetryServicer):
     """Counts each sequence number once. `swallow` batches are counted, and break their stream instead of an answer."""
 
     def __init__(self) -> None:
-        self.counted = self.lost = self.floor = self.streams = self.swallow = 0
+        self.counted = self.lost = self.events_lost = self.floor = self.streams = self.swallow = 0
         self.mute = False
+        self.events: list[EventMessage] = []
         self.metadata: dict[str, str | bytes] = {}
         self.bell = Bell()
 
@@ -55,6 +60,8 @@ class Sink(TelemetryServicer):
                 self.floor += 1
                 self.counted += sum(row.count for row in batch.routes)
                 self.lost += batch.records_lost
+                self.events.extend(batch.events)
+                self.events_lost += batch.events_lost
             self.bell.ring()
             if self.swallow:
                 self.swallow -= 1
@@ -76,7 +83,14 @@ async def listening(sink: Sink, port: int = 0) -> AsyncIterator[str]:
         await server.stop(0)
 
 
-def reporter(address: str, requests: Requests, *, answer_seconds: float = 15.0, spool: Spool | None = None) -> Reporter:
+def reporter(
+    address: str,
+    requests: Requests,
+    *,
+    answer_seconds: float = 15.0,
+    spool: Spool | None = None,
+    events: Events | None = None,
+) -> Reporter:
     """Collects when the test says so, and pauses for a turn only."""
     settings = Settings(control_plane=(address,), node_id="n/0", node_token="t0ken", report_interval=3600.0)
 
@@ -84,7 +98,14 @@ def reporter(address: str, requests: Requests, *, answer_seconds: float = 15.0, 
         await asyncio.sleep(0.001 if seconds <= 30 and seconds != answer_seconds else seconds)
 
     return Reporter(
-        settings, requests, "epoch", spool=spool, jitter=lambda: 1.0, sleep=pause, answer_seconds=answer_seconds
+        settings,
+        requests,
+        events or Events(time.time),
+        "epoch",
+        spool=spool,
+        jitter=lambda: 1.0,
+        sleep=pause,
+        answer_seconds=answer_seconds,
     )
 
 
@@ -172,3 +193,40 @@ async def test_a_flush_ends_in_time() -> None:
         requests.happen(1)
         assert not await sender.flush(0.02)
         assert len(sender.spool) == 1
+
+
+async def test_events_arrive_once_and_in_order() -> None:
+    """Though every batch breaks its stream before it is acknowledged; without any request, too."""
+    sink, events = Sink(), Events(lambda: 5.0)
+    async with listening(sink) as address, running(reporter(address, Requests(), events=events)) as sender:
+        for turn in range(5):
+            sink.swallow = 1
+            events.emit("upstream.failure", upstream="u", turn=turn)
+            events.emit("upstream.recovered", upstream="u", turn=turn)
+            assert await sender.flush(DEADLINE)
+    assert [event.number for event in sink.events] == list(range(1, 11))
+    assert [event.name for event in sink.events[:2]] == ["upstream.failure", "upstream.recovered"]
+    assert json.loads(sink.events[-1].data) == {"upstream": "u", "turn": 4}
+    assert (sink.events[0].at, sender.events_lost) == (5.0, 0)
+
+
+async def test_an_event_that_is_too_long_tells_its_subject() -> None:
+    """A batch stays small whatever an event carries; and what is no JSON is told as text."""
+    sink, events = Sink(), Events(time.time)
+    async with listening(sink) as address, running(reporter(address, Requests(), events=events)) as sender:
+        events.emit("request.error", subject="r", detail="x" * 5000)
+        events.emit("request.error", subject=b"bytes", odd="\ud800")
+        assert await sender.flush(DEADLINE)
+    first, second = (json.loads(event.data) for event in sink.events)
+    assert first == {"subject": "r", "tooLong": 5030}
+    assert second == {"subject": "b'bytes'", "odd": "\ud800"}
+
+
+async def test_more_events_than_are_kept_between_two_reports_are_told_as_lost() -> None:
+    """The newest thousand arrive; the node and the control plane know how many are missing."""
+    sink, events = Sink(), Events(time.time)
+    async with listening(sink) as address, running(reporter(address, Requests(), events=events)) as sender:
+        for _ in range(KEPT + 70):
+            events.emit("e")
+        assert await sender.flush(DEADLINE)
+    assert (len(sink.events), sink.events[0].number, sink.events_lost, sender.events_lost) == (KEPT, 71, 70, 70)

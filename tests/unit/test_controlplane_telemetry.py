@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from controlplane.events import Events
 from controlplane.rate import POINTS, WIDTH, Rate
 from controlplane.telemetry import WINDOW, Ledger, Reports
 from controlplane.traffic import Traffic
@@ -35,7 +36,7 @@ class Lossy(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.traffic = Traffic(lambda: 0.0)
-        self.reports = Reports(self.traffic)
+        self.reports = Reports(self.traffic, Events())
         self.made = 0
         self.acked = 0
         self.arrived: set[int] = set()
@@ -92,14 +93,14 @@ def test_any_order_counts_once(order: list[int]) -> None:
 
 def test_only_the_contiguous_part_is_acknowledged() -> None:
     """A batch beyond a gap counts, but what is missing can still come."""
-    reports = Reports(Traffic())
+    reports = Reports(Traffic(), Events())
     assert [reports.take(batch(seq), first=False) for seq in (1, 2, 4, 5, 3)] == [1, 2, 2, 2, 5]
 
 
 def test_a_new_control_plane_goes_on_where_the_last_one_was() -> None:
     """The first batch of a stream tells what was acknowledged before, here or elsewhere."""
     traffic = Traffic()
-    reports = Reports(traffic)
+    reports = Reports(traffic, Events())
     assert reports.take(batch(57), first=True) == 57
     assert reports.take(batch(58), first=False) == 58
     assert total(traffic) == 2
@@ -107,7 +108,7 @@ def test_a_new_control_plane_goes_on_where_the_last_one_was() -> None:
 
 def test_a_batch_that_was_given_up_does_not_block_for_ever() -> None:
     """When a node dropped a batch, those after it are acknowledged once the window is full."""
-    reports = Reports(Traffic())
+    reports = Reports(Traffic(), Events())
     acks = [reports.take(batch(seq), first=False) for seq in range(2, WINDOW + 3)]
     assert acks[-2:] == [0, WINDOW + 2]
 
@@ -115,7 +116,7 @@ def test_a_batch_that_was_given_up_does_not_block_for_ever() -> None:
 def test_epochs_and_nodes_are_counted_apart() -> None:
     """A restarted process begins at 1 again; so does another node."""
     traffic = Traffic()
-    reports = Reports(traffic)
+    reports = Reports(traffic, Events())
     for node, epoch in (("n", "a"), ("n", "b"), ("m", "a"), ("n", "a")):
         reports.take(batch(1, node=node, epoch=epoch), first=True)
     assert (total(traffic), reports.batches, reports.repeated) == (3, 3, 1)
@@ -123,7 +124,7 @@ def test_epochs_and_nodes_are_counted_apart() -> None:
 
 def test_ledgers_are_bounded() -> None:
     """Processes that come and go leave no more behind than the limit."""
-    reports = Reports(Traffic(), ledgers=10)
+    reports = Reports(Traffic(), Events(), ledgers=10)
     for number in range(100):
         reports.take(batch(1, epoch=str(number)), first=True)
     assert repr(reports) == "<Reports 100 batches of 10 processes>"

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dataplane.spool import Spool, merged
-from shared.pb.telemetry_pb2 import Histogram, ReportBatch, RouteCounts
+from dataplane.spool import EVENTS_PER_BATCH, Spool, merged
+from shared.pb.telemetry_pb2 import Event, Histogram, ReportBatch, RouteCounts
 
 Row = tuple[str, str, int]
 
@@ -120,6 +120,35 @@ def test_a_loss_is_told_even_when_nothing_is_left_to_tell() -> None:
     assert (list(batch.routes), batch.records_lost) == ([], 5)
 
 
+def events(first: int, count: int) -> list[Event]:
+    """So many events, numbered on from the first."""
+    return [Event(number=number, name="e", at=number) for number in range(first, first + count)]
+
+
+def test_events_wait_beside_the_counts() -> None:
+    """A batch takes some along; where no counts wait they go alone, under the time at which they happened."""
+    spool = filled(1)
+    spool.put_events(events(1, EVENTS_PER_BATCH + 2))
+    with_counts, alone = spool.next(), spool.next()
+    assert with_counts is not None
+    assert alone is not None
+    assert (len(with_counts.routes), len(with_counts.events)) == (1, EVENTS_PER_BATCH)
+    assert (len(alone.routes), [event.number for event in alone.events]) == (0, [101, 102])
+    assert (alone.started, alone.ended, spool.delivered) == (101.0, 102.0, False)
+    spool.acknowledged(2)
+    assert spool.delivered
+
+
+def test_of_too_many_events_the_oldest_are_lost_and_counted() -> None:
+    """The next batch tells how many, with those that were lost before they came here."""
+    spool = Spool("n", "e", capacity_events=10)
+    spool.put_events(events(1, 25), lost=3)
+    batch = spool.next()
+    assert batch is not None
+    assert [event.number for event in batch.events] == list(range(16, 26))
+    assert batch.events_lost == spool.events_lost == 18
+
+
 rows = st.builds(row, st.sampled_from("ab"), st.sampled_from([200, 500]), st.integers(1, 9), st.integers(0, 4))
 
 
@@ -146,10 +175,12 @@ class AgainstALossyControlPlane(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.spool = Spool("n", "e", capacity_bytes=600, capacity_batches=4, window=3)
+        self.spool = Spool("n", "e", capacity_bytes=600, capacity_batches=4, capacity_events=150, window=3)
         self.done: Counter[Row] = Counter()
         self.counted: Counter[Row] = Counter()
         self.told_lost = 0
+        self.happened = self.events_told_lost = 0
+        self.events: list[int] = []
         self.floor = 0
         self.pipe: list[ReportBatch] = []
 
@@ -163,6 +194,11 @@ class AgainstALossyControlPlane(RuleBasedStateMachine):
     def request_of_another_kind(self, status: int, count: int) -> None:
         self.done["x" * 40, "GET", status] += count
         self.spool.put([row("x" * 40, status, count)], 0, 1)
+
+    @rule(count=st.integers(1, 120))
+    def something(self, count: int) -> None:
+        first, self.happened = self.happened + 1, self.happened + count
+        self.spool.put_events([Event(number=number) for number in range(first, first + count)])
 
     @rule()
     def send(self) -> None:
@@ -178,6 +214,8 @@ class AgainstALossyControlPlane(RuleBasedStateMachine):
                 self.floor += 1
                 self.counted += totals(batch)
                 self.told_lost += batch.records_lost
+                self.events += [event.number for event in batch.events]
+                self.events_told_lost += batch.events_lost
             else:
                 assert batch.seq <= self.floor, "a batch was left out"
             if acknowledged:
@@ -190,7 +228,9 @@ class AgainstALossyControlPlane(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         assert len(self.spool) <= 3 + 4
-        assert sum(batch.ByteSize() for batch in self.spool.unacknowledged()) <= 600 + 100
+        assert (
+            sum(batch.ByteSize() for batch in self.spool.unacknowledged()) <= 600 + 100 + 4 * 100
+        )  # the last: of events
 
     @invariant()
     def nothing_is_counted_that_did_not_happen(self) -> None:
@@ -208,6 +248,8 @@ class AgainstALossyControlPlane(RuleBasedStateMachine):
         assert self.spool.delivered
         missing = self.done - self.counted
         assert sum(missing.values()) == self.told_lost == self.spool.records_lost
+        assert self.events == sorted(set(self.events))
+        assert self.happened - len(self.events) == self.events_told_lost == self.spool.events_lost
 
 
 AgainstALossyControlPlane.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
