@@ -18,6 +18,7 @@ REQUEST_PATH = [
     "dataplane/exchange.py",
     "dataplane/finish.py",
     "dataplane/filters/api_key.py",
+    "dataplane/filters/limit_rules.py",
     "dataplane/filters/rate_limit.py",
     "dataplane/headers.py",
     "dataplane/http1/body.py",
@@ -40,7 +41,9 @@ REQUEST_PATH = [
     "dataplane/routing/router.py",
     "dataplane/routing/trie.py",
     "dataplane/runtime.py",
+    "dataplane/limits/counts.py",
     "dataplane/limits/token_bucket.py",
+    "dataplane/limits/windows.py",
 ]
 
 

@@ -16,7 +16,7 @@ from dataplane import compile_settings as of_settings
 from dataplane.compile_upstream import compile_upstream
 from dataplane.filters import filters_of
 from dataplane.filters.context import Context, auth_of
-from dataplane.filters.rate_limit import limit_keys
+from dataplane.filters.limit_rules import consumer_limit_keys, limit_keys
 from dataplane.live import LimitKey, Live
 from dataplane.routing import BadPattern, Condition, Entry, RouteMatch, Router
 from dataplane.routing.rewriting import rewriting
@@ -38,7 +38,7 @@ class Compiled:
 
     runtime: Runtime
     settings: pb.Settings
-    limits: dict[str, list[LimitKey]]  # by route
+    limits: dict[str, list[LimitKey]]  # by route; those of consumers under ""
 
     @property
     def pools(self) -> Collection[Pool]:
@@ -53,7 +53,7 @@ def compile_table(table: Table, revision: int, previous: Compiled | None, live: 
     """The runtime of a table. Raises ConfigError with every fault; changes nothing that is being served."""
     changed, removed = _difference(table, previous)
     settings = _settings(table) if previous is None or SETTINGS in changed else previous.settings
-    context = Context(settings, _credentials(table), live)
+    context = Context(settings, _credentials(table), _consumers(table), live)
     faults: list[Fault] = []
 
     upstreams = dict(previous.runtime.upstreams) if previous is not None else {}
@@ -72,6 +72,9 @@ def compile_table(table: Table, revision: int, previous: Compiled | None, live: 
                 upstreams[name] = compile_upstream(cast(pb.Upstream, unpack(table[kind, name])), settings, live)
             except ConfigError as error:
                 faults += error.faults
+    limits.pop("", None)
+    if keys := consumer_limit_keys(context):
+        limits[""] = keys
     changed += _timed_anew(previous, upstreams, table, changed)
     entries: list[Entry] = []
     for kind, name in changed:
@@ -127,6 +130,10 @@ def _settings(table: Table) -> pb.Settings:
 
 def _credentials(table: Table) -> dict[str, pb.Credential]:
     return {name: cast(pb.Credential, unpack(table[kind, name])) for kind, name in table if kind == "credential"}
+
+
+def _consumers(table: Table) -> dict[str, pb.Consumer]:
+    return {name: cast(pb.Consumer, unpack(table[kind, name])) for kind, name in table if kind == "consumer"}
 
 
 def _no_upstream(route: Route) -> Fault:

@@ -110,13 +110,17 @@ def _upstreams(node: Node) -> Iterator[Metric]:
 def _policies(node: Node) -> Iterator[Metric]:
     traffic = node.traffic
     limited = CounterMetricFamily("rate_limit_exceeded", "Requests over a limit", labels=["route"])
+    shadowed = CounterMetricFamily("rate_limit_shadow_exceeded", "Requests over a shadow limit", labels=["route"])
     for route in traffic.routes:
         if route.limited:
             limited.add_metric([route.route], route.limited)
+        if route.shadowed:
+            shadowed.add_metric([route.route], route.shadowed)
     auth = CounterMetricFamily("auth_failures", "Requests without a good credential", labels=["reason"])
     for reason, count in traffic.auth_failures.items():
         auth.add_metric([reason], count)
     yield limited
+    yield shadowed
     yield auth
     yield CounterMetricFamily(
         "retry_attempts", "Attempts after the first", value=sum(u.repeated for u in traffic.upstreams)

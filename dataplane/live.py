@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from dataplane.events import Events
 from dataplane.http1.deadlines import Deadlines
-from dataplane.limits.token_bucket import Rule, TokenBuckets
+from dataplane.limits.algorithms import ALGORITHMS
+from dataplane.limits.counts import Counts
+from dataplane.limits.rule import Rule
 from dataplane.metrics import Traffic
 from dataplane.upstream.endpoint_health import EndpointHealth
 from dataplane.upstream.pool import Pool, PoolKey
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from dataplane.runtime import Endpoint, Upstream
 
 LimitKey = tuple[str, Rule, str]
-"""(where the rule stands, the rule, what it counts by): an edit that touches none of it keeps the buckets."""
+"""(where the rule stands, the rule, what it counts by): an edit that touches none of it keeps the counts."""
 
 
 class Live:
@@ -45,7 +47,7 @@ class Live:
         self.events = Events(wall, clock)
         self.nodes = 1  # live data-plane nodes that share the limits, as the control plane counts them
         self.pools: dict[PoolKey, Pool] = {}
-        self.limits: dict[LimitKey, TokenBuckets] = {}
+        self.limits: dict[LimitKey, Counts] = {}
         self._turns: dict[str, Iterator[int]] = {}
 
     def pool(self, key: PoolKey, endpoint: Endpoint) -> Pool:
@@ -63,12 +65,13 @@ class Live:
             pool = self.pools[key] = Pool(key, endpoint, self.loop, self.deadlines, health)
         return pool
 
-    def buckets(self, key: LimitKey) -> TokenBuckets:
-        """The buckets of a rule."""
-        buckets = self.limits.get(key)
-        if buckets is None:
-            buckets = self.limits[key] = TokenBuckets(key[1])
-        return buckets
+    def counts(self, key: LimitKey) -> Counts:
+        """What is counted for a rule."""
+        counts = self.limits.get(key)
+        if counts is None:
+            rule = key[1]
+            counts = self.limits[key] = ALGORITHMS[rule.algorithm](rule, self.wall() - self.clock())
+        return counts
 
     def turns(self, upstream: str) -> Iterator[int]:
         """Counts the picks of an upstream."""

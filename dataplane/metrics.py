@@ -71,13 +71,14 @@ class Cell:
 
 
 class RouteTraffic:
-    """The cells of one route, and its limiter's refusals."""
+    """The cells of one route, and what its limits refused; `shadowed` is what its shadow limits would have."""
 
-    __slots__ = ("_cells", "_traffic", "limited", "route")
+    __slots__ = ("_cells", "_traffic", "limited", "route", "shadowed")
 
     def __init__(self, route: str, traffic: Traffic) -> None:
         self.route = route
         self.limited = 0
+        self.shadowed = 0
         self._traffic = traffic
         self._cells: dict[tuple[str, int], Cell] = {}
 

@@ -49,7 +49,6 @@ _CORS = Later("CORS", "no CORS headers are added; the upstream's own pass throug
 _LOCAL = Later(
     "shared rate limits", "limits are local, divided by the number of live nodes", _other_than("local", "exact")
 )
-_ALGORITHM = Later("shared rate limits", "a token bucket of the same rate is used", _other_than("token-bucket"))
 _CLAIM = Later(
     "identity", "the limit counts by credential, else by client address", lambda key: key.startswith("claim:")
 )
@@ -63,9 +62,6 @@ LATER: dict[str, Later] = {
     "Credential.type": Later("identity", "the credential authenticates nobody", _other_than("apiKey")),
     "RateLimits.backend": _LOCAL,
     "RateLimits.mode": _LOCAL,
-    "RateLimits.algorithm": _ALGORITHM,
-    "RateLimit.algorithm": _ALGORITHM,
-    "RouteRateLimit.algorithm": _ALGORITHM,
     "RateLimits.key": _CLAIM,
     "RateLimit.key": _CLAIM,
     "RouteRateLimit.key": _CLAIM,
@@ -94,7 +90,6 @@ LATER: dict[str, Later] = {
     "Route.fault": Later("fault injection", "no faults are injected", _some),
     "Settings.tracing": Later("tracing", "no spans are made; trace headers pass through", _enabled),
     "Consumer.priority": Later("load shedding", "all requests are equal"),
-    "Consumer.rateLimit": Later("consumer limits", "the limits of routes and the global one hold", _enabled),
 }
 """By "Message.field"."""
 

@@ -1,4 +1,4 @@
-"""What filters may know at compile: the settings, the credentials, and the live state they go on with."""
+"""What filters may know at compile: settings, credentials, consumers, and the live state they go on with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataplane.live import Live
-from shared.pb.resources_pb2 import Auth, Credential, Route, Settings
+from shared.pb.resources_pb2 import Auth, Consumer, Credential, Route, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     settings: Settings
     credentials: Mapping[str, Credential]
+    consumers: Mapping[str, Consumer]
     live: Live
     made: dict[bytes, Any] = field(default_factory=dict)
     """What routes have in common, by what it was made of: made once, held once."""

@@ -1,58 +1,46 @@
-"""Token buckets by key, in memory: exact for every key that is in use, bounded in number. Pure but for the clock given.
+"""Token buckets: `limit` tokens flow in during each window, a bucket holds `burst` of them, a request takes one.
 
-A bucket that nobody touched for as long as it takes to fill is full, so it need not be kept: two generations of buckets
-are turned over at that pace, and what is still in the older one when it is dropped is full by then.
+A count's `amount` are the tokens there were at the time `at`. A bucket that nobody touches for as long as it takes to
+fill is full.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
-
-_MOST_BUCKETS: Final = 100_000
-"""In one generation: under an attack with a key per request memory stays below some tens of megabytes."""
+from dataplane.limits.counts import Counts
+from dataplane.limits.rule import Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """`limit` requests in `window` seconds; up to `burst` of them at once."""
+class TokenBuckets(Counts):
+    """The buckets of one rule. A node's share is at least one request at a time, at its share of the rate."""
 
-    limit: int
-    window: float
-    burst: int
+    __slots__ = ("_token_seconds",)
 
-
-class TokenBuckets:
-    """The buckets of one rule. Each of `nodes` live nodes grants its share of the limit."""
-
-    __slots__ = ("_new", "_old", "_token_seconds", "_turned", "rule")
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self._new: dict[str, tuple[float, float]] = {}
-        self._old: dict[str, tuple[float, float]] = {}
-        self._turned = float("-inf")
+    def __init__(self, rule: Rule, epoch: float = 0.0) -> None:
+        super().__init__(rule, epoch)
         self._token_seconds = rule.window / rule.limit
 
-    def __len__(self) -> int:
-        return len(self._new) + len(self._old)
-
     def take(self, key: str, now: float, nodes: int = 1) -> float:
-        """Take one token. Not negative: how many are left. Negative: refused, minus the seconds until there is one."""
-        if now - self._turned > max(self.rule.burst, nodes) * self._token_seconds or len(self._new) >= _MOST_BUCKETS:
-            self._old, self._new, self._turned = self._new, {}, now
+        """As Counts has it."""
         rule = self.rule
         capacity = max(1.0, rule.burst / nodes)
         rate = rule.limit / (rule.window * nodes)
-        bucket = self._new.get(key) or self._old.get(key)
-        tokens = capacity if bucket is None else min(capacity, bucket[0] + max(0.0, now - bucket[1]) * rate)
-        if tokens < 1.0:
-            self._new[key] = (tokens, now)
-            return -(1.0 - tokens) / rate
-        tokens -= 1.0
-        self._new[key] = (tokens, now)
-        return tokens
+        count = self.find(key, now, max(rule.burst, nodes) * self._token_seconds)
+        if count is None:
+            count = self.add(key, capacity, now)
+        else:
+            count.amount = min(capacity, count.amount + max(0.0, now - count.at) * rate)
+            count.at = now
+        if count.amount < 1.0:
+            return -(1.0 - count.amount) / rate
+        count.amount -= 1.0
+        return count.amount
 
-    def seconds_to_full(self, left: float, nodes: int = 1) -> float:
-        """How long until a bucket with `left` tokens is full again."""
+    def give_back(self, key: str) -> None:
+        """As Counts has it."""
+        count = self._new.get(key)
+        if count is not None:
+            count.amount += 1.0
+
+    def reset(self, left: float, now: float, nodes: int = 1) -> float:
+        """As Counts has it."""
         return max(0.0, (max(1.0, self.rule.burst / nodes) - left) * self._token_seconds * nodes)

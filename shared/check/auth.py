@@ -61,7 +61,7 @@ def consumers(config: Config) -> Iterator[Fault]:
     yield from names("credentials", config.credentials)
     for index, consumer in enumerate(config.consumers):
         if consumer.HasField("rate_limit"):
-            yield from limits.limit(consumer.rate_limit, f"{item('consumers', index)}.rateLimit")
+            yield from limits.of_consumer(consumer, item("consumers", index))
     known = {consumer.name for consumer in config.consumers}
     for index, credential in enumerate(config.credentials):
         at = item("credentials", index)

@@ -8,7 +8,7 @@ from shared.check import paths
 from shared.check.required import required, unique
 from shared.faults import Fault
 from shared.field_path import item
-from shared.pb.resources_pb2 import RateLimit, RateLimits, RouteRateLimit, Timeouts
+from shared.pb.resources_pb2 import Consumer, RateLimit, RateLimits, RouteRateLimit, Timeouts
 
 
 def limit(limit: RateLimit | RouteRateLimit, at: str) -> Iterator[Fault]:
@@ -17,6 +17,19 @@ def limit(limit: RateLimit | RouteRateLimit, at: str) -> Iterator[Fault]:
         return
     yield from required(f"{at}.max", limit.max, "the number of requests in the window, at least 1")
     yield from required(f"{at}.windowMs", limit.window_ms, "the length of the window, such as 60000 or 60s")
+    yield from _burst(limit, at)
+
+
+def of_consumer(consumer: Consumer, at: str) -> Iterator[Fault]:
+    """The limit of a consumer, which counts by consumer and by nothing else."""
+    yield from limit(consumer.rate_limit, f"{at}.rateLimit")
+    if consumer.rate_limit.key not in {"", "consumer"}:
+        yield Fault(f"{at}.rateLimit.key", "a consumer's limit counts by consumer; leave `key` out")
+
+
+def _burst(limit: RateLimit | RouteRateLimit | RateLimits, at: str) -> Iterator[Fault]:
+    if limit.HasField("burst") and limit.algorithm not in {"", "token-bucket"}:
+        yield Fault(f"{at}.burst", f"only a token-bucket has a burst; {limit.algorithm} grants `max` in each window")
 
 
 def settings(limits: RateLimits) -> Iterator[Fault]:
@@ -31,6 +44,7 @@ def settings(limits: RateLimits) -> Iterator[Fault]:
         yield from limit(rule, at)
     shapes = ((f"{item('rateLimit.perRoute', i)}.path", _shape(rule.path)) for i, rule in enumerate(limits.per_route))
     yield from unique(shapes, "a path")
+    yield from _burst(limits, "rateLimit")
     if limits.backend == "redis":
         yield from required("rateLimit.redis.url", limits.redis.url, "backend redis needs redis://host:6379")
 

@@ -7,7 +7,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.limits.token_bucket import Rule, TokenBuckets
+from dataplane.limits.rule import Rule
+from dataplane.limits.token_bucket import TokenBuckets
 
 RULES = st.builds(Rule, st.integers(1, 50), st.sampled_from([0.001, 0.5, 1.0, 60.0, 3600.0]), st.integers(1, 80))
 STEPS = st.lists(
@@ -83,14 +84,14 @@ def test_who_waits_as_told_is_served(rule: Rule, nodes: int) -> None:
 
 @given(RULES, NODES, st.integers(0, 80))
 def test_full_again_when_told(rule: Rule, nodes: int, taken: int) -> None:
-    """After `seconds_to_full` as many requests go through at once as at the very beginning."""
+    """After the `reset` as many requests go through at once as at the very beginning."""
     buckets, at_first = TokenBuckets(rule), 0
     while buckets.take("measure", 0.0, nodes) >= 0.0:
         at_first += 1
     left = float(max(1.0, rule.burst / nodes))
     for _ in range(min(taken, at_first)):
         left = buckets.take("key", 0.0, nodes)
-    later = buckets.seconds_to_full(left, nodes) * (1 + SLACK) + SLACK * rule.window / rule.limit
+    later = buckets.reset(left, 0.0, nodes) * (1 + SLACK) + SLACK * rule.window / rule.limit
     again = 0
     while buckets.take("key", later, nodes) >= 0.0:
         again += 1

@@ -28,10 +28,8 @@ def warned(text: str) -> list[str]:
         ("security: {auth: {type: jwt, jwksUrl: 'https://x/keys'}}\n", "security.auth.type"),
         ("rateLimit: {backend: redis, redis: 'redis://x'}\n", "rateLimit.backend"),
         (RATES % "mode: leased", "rateLimit.mode"),
-        (RATES % "algorithm: fixed-window", "rateLimit.algorithm"),
         (RATES % "key: 'claim:sub'", "rateLimit.key"),
         (RATES % "onStoreError: open", "rateLimit.onStoreError"),
-        (RATES % "global: {max: 1, windowMs: 1, algorithm: sliding-window}", "rateLimit.global.algorithm"),
         (RATES % "perRoute: [{path: /a, max: 1, windowMs: 1, key: 'claim:x'}]", "rateLimit.perRoute[0].key"),
         ("circuitBreaker: {failureThreshold: 5}\n", "circuitBreaker"),
         ("retry: {maxAttempts: 2}\n", "retry"),
@@ -53,7 +51,6 @@ def warned(text: str) -> list[str]:
         (ROUTE % ", upstream: a, mirror: {upstream: b}", "routes[0].mirror"),
         (ROUTE % ", upstream: a, fault: {delay: 5s}", "routes[0].fault"),
         (ROUTE % ", upstream: a, auth: {type: basic}", "routes[0].auth.type"),
-        ("consumers: [{name: a, rateLimit: {max: 1, windowMs: 1}}]\n", "consumers[0].rateLimit"),
     ],
 )
 def test_what_is_not_done_is_told(text: str, path: str) -> None:

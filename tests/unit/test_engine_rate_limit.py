@@ -95,9 +95,11 @@ def test_all_three_kinds_act_together(worker: Bench) -> None:
     assert told(worker.filter(path="/a/b"))[4].startswith('RateLimit: "route";r=2')
     assert served(worker, path="/a/b")
     assert served(worker, path="/a/b")
-    assert not served(worker, path="/a/b")  # the route's; the global and the path's tokens are spent all the same
-    assert not served(worker, path="/a/c")  # the path's
-    assert not served(worker, path="/")  # the global one
+    assert not served(worker, path="/a/b")  # the route's
+    assert served(worker, path="/a/c")  # the refused request took nothing from the path's
+    assert not served(worker, path="/a/c")
+    assert served(worker, path="/")  # nor from the global one
+    assert not served(worker, path="/")
 
 
 def test_burst_is_how_many_at_once(worker: Bench) -> None:
@@ -117,7 +119,8 @@ def test_a_shadow_limit_counts_and_lets_through(worker: Bench) -> None:
     worker.serve({"routes": routes, "rateLimit": {"shadow": True}})
     assert [served(worker, path="/dark") for _ in range(3)] == [True] * 3
     assert [served(worker, path="/light") for _ in range(3)] == [True, False, False]
-    assert [worker.traffic.route(name).limited for name in ("dark", "light")] == [2, 2]
+    counted = [(worker.traffic.route(name).limited, worker.traffic.route(name).shadowed) for name in ("dark", "light")]
+    assert counted == [(0, 2), (2, 0)]
 
 
 def test_what_is_switched_off_does_not_limit(worker: Bench) -> None:
@@ -260,3 +263,111 @@ def test_a_refused_configuration_costs_no_bucket(worker: Bench) -> None:
     worker.serve(good | {"logging": {"level": "warn"}})
     assert not served(worker)
     assert len(worker.live.limits) == 1
+
+
+# ---- algorithms and consumers
+
+
+@pytest.mark.parametrize("algorithm", ["fixed-window", "sliding-window"])
+def test_the_algorithm_is_the_rule_s(worker: Bench, algorithm: str) -> None:
+    """So many up to the end of the wall clock's minute; a rule without a word of its own has the section's."""
+    section = {"rateLimit": {"algorithm": algorithm}}
+    worker.serve(routed(rateLimit=per_minute(2)) | section)
+    worker.now = 40.0  # EPOCH is 40 s into its minute: 20 s are left
+    assert [served(worker) for _ in range(3)] == [True, True, False]
+    worker.now = 59.0
+    assert not served(worker)
+    worker.now = 80.0 + 60.0
+    assert served(worker)
+    worker.serve(routed(rateLimit=per_minute(2, algorithm="token-bucket")) | section)
+    assert [served(worker) for _ in range(3)] == [True, True, False]
+
+
+def test_an_edited_algorithm_begins_anew(worker: Bench) -> None:
+    """What one algorithm counted means nothing to another."""
+    worker.serve(routed(name="r", rateLimit=per_minute(1)))
+    assert served(worker)
+    worker.serve(routed(name="r", rateLimit=per_minute(1, algorithm="fixed-window")))
+    assert served(worker)
+
+
+KEYED = {"security": {"auth": {"type": "apiKey"}}}
+CREDENTIALS = [
+    {"name": name, "consumer": name, "type": "apiKey", "key": sha} for name, sha in (("a", SHA_A), ("b", SHA_B))
+]
+
+
+def consumed(*consumers: dict[str, Any], **route: Any) -> dict[str, Any]:
+    """Two open routes, /x and /y, and the consumers a and b."""
+    routes = [{"path": path, "upstream": "origin", "auth": "optional", **route} for path in ("/x", "/y")]
+    return KEYED | {"routes": routes, "consumers": list(consumers), "credentials": CREDENTIALS}
+
+
+def test_a_consumer_s_limit_counts_over_all_routes(worker: Bench) -> None:
+    """It is the consumer's own, by whatever address it comes; others and strangers are not concerned."""
+    worker.serve(consumed({"name": "a", "rateLimit": per_minute(2, message="Yours")}, {"name": "b"}))
+    a, b = ("X-API-Key", "a"), ("X-API-Key", "b")
+    assert served(worker, a, path="/x")
+    assert served(worker, a, path="/y", ip="203.0.113.8")
+    with pytest.raises(TooManyRequests, match="over consumer") as refused:
+        worker.filter(a, path="/x")
+    assert refused.value.message == "Yours"
+    assert all(served(worker, b, path="/x") for _ in range(5))
+    assert all(served(worker, path="/x") for _ in range(5))
+
+
+def test_global_route_and_consumer_act_together(worker: Bench) -> None:
+    """The tightest is told; what one refuses takes nothing from the others."""
+    document = consumed({"name": "a", "rateLimit": per_minute(3)}, {"name": "b"}, rateLimit=per_minute(2))
+    worker.serve(document | {"rateLimit": {"key": "consumer", "global": per_minute(4)}})
+    key = ("X-API-Key", "a")
+    assert told(worker.filter(key, path="/x"))[4].startswith('RateLimit: "route";r=1')
+    assert served(worker, key, path="/x")
+    assert [served(worker, key, path="/x") for _ in range(9)] == [False] * 9  # the route's
+    assert told(worker.filter(key, path="/y"))[4].startswith('RateLimit: "consumer";r=0')
+    assert not served(worker, key, path="/y")  # the consumer's
+
+
+def test_a_refusal_tells_the_longest_wait(worker: Bench) -> None:
+    """Who comes back when told meets no other limit."""
+    limits = {"global": {"max": 1, "windowMs": 1000}, "perRoute": [{"path": "/*", **per_minute(1)}]}
+    worker.serve(routed() | {"rateLimit": limits})
+    assert served(worker)
+    with pytest.raises(TooManyRequests) as refused:
+        worker.filter()
+    assert refused.value.retry_after == 60
+
+
+def test_counts_of_a_consumer_live_through_edits(worker: Bench) -> None:
+    """Of routes, and of other consumers."""
+    limited = {"name": "a", "rateLimit": per_minute(1)}
+    worker.serve(consumed(limited, {"name": "b"}))
+    assert served(worker, ("X-API-Key", "a"), path="/x")
+    worker.serve(consumed(limited, {"name": "b", "rateLimit": per_minute(1)}, timeout=5000))
+    assert not served(worker, ("X-API-Key", "a"), path="/x")
+
+
+def test_a_consumer_s_limit_in_the_shadow(worker: Bench) -> None:
+    """It counts, and lets through."""
+    worker.serve(consumed({"name": "a", "rateLimit": per_minute(1, shadow=True)}, {"name": "b"}))
+    assert [served(worker, ("X-API-Key", "a"), path="/x") for _ in range(3)] == [True] * 3
+    assert worker.traffic.route("/x").shadowed == 2
+
+
+def test_a_refusal_is_an_event(worker: Bench) -> None:
+    """Told once in a while for each route, however many are refused."""
+    worker.serve(routed(name="r", rateLimit=per_minute(1)))
+    for _ in range(5):
+        served(worker)
+    [event] = worker.live.events.recent
+    assert (event.name, event.data["subject"], event.data["limit"]) == ("rate_limit.exceeded", "r", "route r")
+
+
+def test_long_values_of_a_header_do_not_fill_memory(worker: Bench) -> None:
+    """They are counted by their hash: the same value meets the same count, another does not."""
+    worker.serve(routed(rateLimit=per_minute(1, key="header:X-Tenant")))
+    assert served(worker, ("X-Tenant", "a" * 5000))
+    assert not served(worker, ("X-Tenant", "a" * 5000))
+    assert served(worker, ("X-Tenant", "a" * 4999 + "b"))
+    [counts] = worker.live.limits.values()
+    assert all(len(key) <= 64 for key in counts._new)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataplane.limits.token_bucket import Rule, TokenBuckets
+from dataplane.limits.rule import Rule
+from dataplane.limits.token_bucket import TokenBuckets
 
 MOST = 100_000
 """Buckets in one generation, as the module has it."""
