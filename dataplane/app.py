@@ -23,6 +23,7 @@ from dataplane.config_source import ConfigSource
 from dataplane.node import Node
 from dataplane.settings import Settings
 from dataplane.start_error import StartError, reason_of
+from dataplane.upstream.lookup import look_up_with
 from shared import defaults, log
 from shared.pb.resources_pb2 import Proxy
 
@@ -47,7 +48,7 @@ class DataPlane:
         """Boot, listen, follow. Raises ConfigError or StartError; nothing is left behind then."""
         loop = asyncio.get_running_loop()
         self._writer = LogWriter(sys.stdout.buffer)
-        self.node = Node(loop, self._writer)
+        self.node = Node(loop, self._writer, look_up_with(self.settings.dns_servers))
         self.admin = Admin(self.node)
         self.source = _source(self.settings, self.node, self.epoch)
         self.node.source = self.source
@@ -63,6 +64,7 @@ class DataPlane:
         self.node.deadlines.start(loop)
         self._spawn("configuration", self.source.run())
         self._spawn("housekeeping", self._keep_house())
+        self._spawn("names", self.node.resolving.run())
         if self.settings.control_plane:
             from dataplane.report import Reporter  # noqa: PLC0415  # gRPC, see _source
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from dataplane.compile_settings import networks
 from dataplane.live import Live
 from dataplane.runtime import Endpoint, Guard, Upstream
 from dataplane.upstream.balancer import Balancer
-from dataplane.upstream.pool import Pool, PoolKey
+from dataplane.upstream.spreading import Listed, spread
 from shared import defaults
 from shared.faults import ConfigError, Fault
 from shared.pb import resources_pb2 as pb
@@ -22,10 +23,7 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
     listed = list(message.endpoints) or [pb.Endpoint(url=message.url)]
     tls = _tls(message) if any(endpoint.url.startswith("https:") for endpoint in listed) else None
     guard = _guard(settings)
-    endpoints: dict[Pool, Endpoint] = {}
-    for item in listed:
-        endpoint = _endpoint(item, message, tls)
-        endpoints[live.pool(_pool_key(message, endpoint, guard), endpoint)] = endpoint
+    endpoints = tuple(_listed(message, _endpoint(item, message, tls), guard, live) for item in listed)
     timeout, overall = message.timeout, settings.proxy.timeout
     own_pool, shared_pool = message.connection_pool, settings.connection_pool
 
@@ -39,7 +37,7 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
 
     return Upstream(
         name=message.name,
-        balancer=Balancer(endpoints, live.turns(message.name)),
+        balancer=Balancer(spread(endpoints, guard, live), live.turns(message.name)),
         traffic=live.traffic.upstream(message.name),
         guard=guard,
         connect=ms("connect", defaults.CONNECT_TIMEOUT),
@@ -51,6 +49,9 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
         max_free_sockets=pooled("max_free_sockets", defaults.MAX_FREE_SOCKETS),
         keep_idle=pooled("timeout", defaults.POOL_IDLE_TIMEOUT) / 1000,
         keep_alive=bool(pooled("keep_alive", defaults.KEEP_ALIVE)),
+        listed=endpoints,
+        names=tuple(dict.fromkeys(one.name for one in endpoints if one.name is not None)),
+        refresh=message.dns.refresh / 1000 if message.dns.HasField("refresh") else None,
     )
 
 
@@ -60,11 +61,10 @@ def _guard(settings: pb.Settings) -> Guard:
     return Guard(networks(blocked), tuple(host.lower() for host in security.allowed_hosts))
 
 
-def _pool_key(message: pb.Upstream, endpoint: Endpoint, guard: Guard) -> PoolKey:
-    """What a connection was made under: where an edit changes that, kept connections must not be used any more."""
+def _listed(message: pb.Upstream, endpoint: Endpoint, guard: Guard, live: Live) -> Listed:
+    name = None if endpoint.ips else live.name(message.name, endpoint.host)
     tls = message.tls.SerializeToString(deterministic=True) if endpoint.scheme == "https" else b""
-    # With the base path: one address may be two endpoints, each with turns of its own.
-    return message.name, f"{endpoint.scheme}://{endpoint.address}{endpoint.base}", (tls, guard)
+    return Listed(message.name, endpoint, name, (tls, guard))
 
 
 def _endpoint(item: pb.Endpoint, message: pb.Upstream, tls: ssl.SSLContext | None) -> Endpoint:
@@ -82,9 +82,17 @@ def _endpoint(item: pb.Endpoint, message: pb.Upstream, tls: ssl.SSLContext | Non
         weight=item.weight if item.HasField("weight") else defaults.ENDPOINT_WEIGHT,
         address=f"{shown}:{port}",
         host_line=f"Host: {shown if default_port else f'{shown}:{port}'}".encode(),
+        ips=_literal(host),
         tls=tls if secure else None,
         server_name=(message.tls.server_name or host) if secure else None,
     )
+
+
+def _literal(host: str) -> tuple[str, ...]:
+    try:
+        return (str(ip_address(host)),)
+    except ValueError:
+        return ()  # a name
 
 
 def _tls(message: pb.Upstream) -> ssl.SSLContext:

@@ -90,11 +90,17 @@ def _upstreams(node: Node) -> Iterator[Metric]:
     total = CounterMetricFamily("upstream_requests", "Attempts at an upstream", labels=["upstream"])
     duration = HistogramMetricFamily("upstream_request_duration_ms", "To the head of the answer", labels=["upstream"])
     errors = CounterMetricFamily("upstream_errors", "Attempts without an answer", labels=["upstream", "error"])
+    lookups = CounterMetricFamily("dns_lookups", "Look-ups of endpoints' names", labels=["upstream"])
+    unresolved = CounterMetricFamily("dns_errors", "Look-ups without an address", labels=["upstream", "error"])
     for upstream in node.traffic.upstreams:
         total.add_metric([upstream.upstream], upstream.count)
         duration.add_metric([upstream.upstream], _buckets(upstream.buckets), upstream.sum_ms)
         for kind, count in upstream.errors.items():
             errors.add_metric([upstream.upstream, kind], count)
+        if upstream.lookups:
+            lookups.add_metric([upstream.upstream], upstream.lookups)
+        for kind, count in upstream.lookup_failures.items():
+            unresolved.add_metric([upstream.upstream, kind], count)
     connections = GaugeMetricFamily("upstream_connections", "Connections to endpoints", labels=["upstream", "state"])
     states: dict[str, list[int]] = {}
     for pool in node.live.pools.values():
@@ -104,7 +110,7 @@ def _upstreams(node: Node) -> Iterator[Metric]:
     for name, (idle, busy) in states.items():
         connections.add_metric([name, "idle"], idle)
         connections.add_metric([name, "busy"], busy)
-    yield from (total, duration, errors, connections)
+    yield from (total, duration, errors, connections, lookups, unresolved)
 
 
 def _policies(node: Node) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from dataplane.errors import ConnectionLost, GatewayError, NoEndpoint
 from dataplane.runtime import Route, Upstream
 from dataplane.streaming import stop_sending
 from dataplane.upstream.connecting import connect
+from dataplane.upstream.resolving import first_addresses
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
@@ -28,7 +29,10 @@ async def forward(x: Exchange, route: Route, upstream: Upstream) -> UpstreamConn
     while True:
         pool = upstream.balancer.pick(x, tried)
         if pool is None:
-            raise NoEndpoint
+            await first_addresses(upstream)
+            pool = upstream.balancer.pick(x, tried)
+            if pool is None:
+                raise NoEndpoint
         connection = None if fresh else take(pool, x)
         reused = connection is not None
         try:

@@ -75,6 +75,7 @@ def deep(node: Node) -> Document:
         "circuitBreakers": {},
         "upstreams": {name: {"endpoints": list(found)} for name, found in pools.items()},
         "pools": pools,
+        "names": _names(node),
         "connections": {
             "open": len(node.listener.connections),
             "tunnels": len(node.listener.tunnels),
@@ -101,5 +102,23 @@ def deep(node: Node) -> Document:
     }
 
 
+def _names(node: Node) -> Document:
+    """By upstream and host: what it resolves to, since when, and what went wrong last."""
+    names: Document = {}
+    for name in node.live.names.values():
+        names.setdefault(name.upstream, {})[name.host] = {
+            "addresses": list(name.addresses),
+            "resolvedAt": _time(name.resolved_at) if name.resolved_at else None,
+            "ttlSeconds": name.ttl,
+            "failures": name.failures,
+            "error": name.error or None,
+        }
+    return names
+
+
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _time(time.time())
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

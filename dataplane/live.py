@@ -19,6 +19,7 @@ from dataplane.limits.rule import Rule
 from dataplane.metrics import Traffic
 from dataplane.upstream.endpoint_health import EndpointHealth
 from dataplane.upstream.pool import Pool, PoolKey
+from dataplane.upstream.resolving import Name
 
 if TYPE_CHECKING:
     from dataplane.runtime import Endpoint, Upstream
@@ -47,6 +48,7 @@ class Live:
         self.events = Events(wall, clock)
         self.nodes = 1  # live data-plane nodes that share the limits, as the control plane counts them
         self.pools: dict[PoolKey, Pool] = {}
+        self.names: dict[tuple[str, str], Name] = {}  # by upstream and host
         self.limits: dict[LimitKey, Counts] = {}
         self._turns: dict[str, Iterator[int]] = {}
 
@@ -56,7 +58,7 @@ class Live:
         if pool is None:
             health = EndpointHealth(
                 key[0],
-                endpoint.address,
+                key[1].partition("://")[2],
                 clock=self.clock,
                 deadlines=self.deadlines,
                 events=self.events,
@@ -64,6 +66,10 @@ class Live:
             )
             pool = self.pools[key] = Pool(key, endpoint, self.loop, self.deadlines, health)
         return pool
+
+    def name(self, upstream: str, host: str) -> Name:
+        """What is known of a host name of an upstream."""
+        return self.names.setdefault((upstream, host), Name(upstream, host))
 
     def counts(self, key: LimitKey) -> Counts:
         """What is counted for a rule."""

@@ -104,7 +104,17 @@ class RouteTraffic:
 class UpstreamTraffic:
     """What one upstream did: attempts by outcome, and time to the head of its answers."""
 
-    __slots__ = ("buckets", "count", "ejections", "errors", "repeated", "sum_ms", "upstream")
+    __slots__ = (
+        "buckets",
+        "count",
+        "ejections",
+        "errors",
+        "lookup_failures",
+        "lookups",
+        "repeated",
+        "sum_ms",
+        "upstream",
+    )
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
@@ -114,6 +124,8 @@ class UpstreamTraffic:
         self.errors: dict[str, int] = {}
         self.repeated = 0
         self.ejections = 0
+        self.lookups = 0  # of its hosts' names
+        self.lookup_failures: dict[str, int] = {}  # by kind
 
     def answered(self, ms: float) -> None:
         self.count += 1

@@ -19,6 +19,9 @@ from dataplane.listener import Listener
 from dataplane.live import Live
 from dataplane.metrics import Traffic
 from dataplane.system import system_endpoints
+from dataplane.upstream.lookup import LookUp, look_up_with
+from dataplane.upstream.resolving import Resolving
+from dataplane.upstream.spreading import spread
 from shared import log
 from shared.faults import Fault
 from shared.table import Table
@@ -30,11 +33,12 @@ if TYPE_CHECKING:
 class Node:
     """The state of one worker: counts, live state, gateway and listener, and the configuration they run."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, writer: LogWriter) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, writer: LogWriter, look_up: LookUp | None = None) -> None:
         self.started = time.monotonic()
         self.traffic = Traffic()
         self.deadlines = Deadlines(time.monotonic)
         self.live = Live(loop, self.deadlines, self.traffic)
+        self.resolving = Resolving(self.live, look_up or look_up_with(), self._addresses_changed)
         self.log = writer
         self.deadlines.also.append(writer.flush)
         self.gateway = Gateway(self.traffic, self.live.events, writer, system_endpoints(self))
@@ -86,10 +90,18 @@ class Node:
         if self.follow_log_level:
             log.set_level(compiled.runtime.log.level)
         self.live.follow(compiled.runtime.upstreams.values())
+        self.resolving.follow(compiled.runtime.upstreams.values())
         if previous is not None:
             runtime = compiled.runtime
             self.live.retire(compiled.pools, compiled.limit_keys, runtime.routes, runtime.upstreams)
         return []
+
+    def _addresses_changed(self, name: str) -> None:
+        """A host of the upstream has other addresses from now on: those that left drain, those that stay keep all."""
+        compiled = self._compiled
+        upstream = compiled.runtime.upstreams.get(name) if compiled is not None else None
+        if upstream is not None:
+            self.live.relocate(upstream, spread(upstream.listed, upstream.guard, self.live))
 
     def live_nodes(self, count: int) -> None:
         """How many nodes share the limits, this one included."""

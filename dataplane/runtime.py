@@ -21,6 +21,8 @@ from shared.table import Table
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
+    from dataplane.upstream.resolving import Name
+    from dataplane.upstream.spreading import Listed
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
@@ -44,7 +46,7 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an upstream listens: `address` is "host:port" as operators know it."""
+    """Where an upstream listens: `address` is "host:port" as operators know it, `ips` are dialled, in this order."""
 
     scheme: str
     host: str
@@ -53,6 +55,7 @@ class Endpoint:
     weight: int
     address: str
     host_line: bytes
+    ips: tuple[str, ...] = ()  # empty: a name, not resolved yet
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
 
@@ -82,6 +85,9 @@ class Upstream:
     max_free_sockets: int
     keep_idle: float
     keep_alive: bool
+    listed: tuple[Listed, ...] = ()  # its endpoints as configured; the balancer has one for each address
+    names: tuple[Name, ...] = ()  # live: those of them that are resolved
+    refresh: float | None = None  # how often, in place of the TTL
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import argparse
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,6 +55,7 @@ class Settings:
     report_interval: float = 5.0  # seconds
     drain_delay: float = 1.0  # seconds
     log_level: str | None = None
+    dns_servers: tuple[str, ...] = ()  # "address:port"; empty: those of the system
 
     @property
     def worker_dir(self) -> Path:
@@ -98,6 +100,17 @@ def _address(text: str) -> str:
 
 def _addresses(text: str) -> tuple[str, ...]:
     return tuple(_address(part) for part in text.split(","))
+
+
+def _dns_server(text: str) -> str:
+    address = _address(text)
+    try:
+        ip_address(address.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not ADDRESS:PORT, such as 10.0.0.2:53: a name would need a server itself"
+        ) from None
+    return address
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -190,6 +203,13 @@ OPTIONS = (
         "after SIGTERM, go on accepting for so long while not ready (default: 1)",
         "SECONDS",
         _not_below(0),
+    ),
+    Option(
+        "dns-server",
+        "ask this server for the names of endpoints, not those of the system; may be repeated",
+        "ADDRESS:PORT",
+        _dns_server,
+        True,
     ),
     Option("log-level", "debug, info, warn or error (default: logging.level, else info)", "LEVEL", _level),
     Option("cache-key", "", "KEY", _key, flag=False),
@@ -284,6 +304,7 @@ def _settings(given: dict[str, Any], environ: Mapping[str, str]) -> Settings:
         # A node that was given no name is HOST/0 from the start: it keeps its id when it gets siblings.
         given["node_id"] = f"{name or socket.gethostname()}/{index or 0}"
     given["labels"] = dict(given.pop("label") or ())
+    given["dns_servers"] = tuple(given.pop("dns_server") or ())
     given["tls"] = _tls(*(given.pop(f"control_plane_{part}") for part in ("ca", "cert", "key")))
     state = environ.get("XDG_STATE_HOME")
     if given["cache_dir"] is None and state:

@@ -80,7 +80,6 @@ LATER: dict[str, Later] = {
     "LoadBalancer.slowStart": Later("load balancing", "a new endpoint has its full share at once"),
     "Upstream.limits": Later("resilience", "connectionPool.maxSockets alone bounds connections", _some),
     "Upstream.fallback": Later("resilience", "requests are not sent to the fallback"),
-    "Upstream.dns": Later("upstream DNS", "names are resolved when a connection is opened", _some),
     "Upstream.http2": Later("HTTP/2", "HTTP/1.1 is spoken to the upstream"),
     "Route.split": Later("traffic splitting", "all requests go to the first of them"),
     "Route.cors": _CORS,

@@ -1,19 +1,18 @@
-"""New connections to endpoints: a place in the pool, the name's addresses, the guard's word on each, then the dial.
+"""New connections to endpoints: a place in the pool, the guard's word on the address, then the dial.
 
-The guard is asked about the resolved address, at the moment of connecting, so that no name can lead to where the
-gateway must not go (EDGE; the metadata services of clouds are refused by default).
+The guard is asked about the resolved address (resolving.py found it), at the moment of connecting, so that no name can
+lead to where the gateway must not go (EDGE; the metadata services of clouds are refused by default).
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from ipaddress import ip_address
 
 from dataplane.errors import ConnectFailed, ConnectTimeout, GatewayError, PoolExhausted
 from dataplane.http1.upstream import UpstreamConnection
 from dataplane.runtime import Endpoint, Guard, Upstream
 from dataplane.upstream.pool import Pool
+from dataplane.upstream.spreading import blocked
 
 
 async def connect(pool: Pool, upstream: Upstream) -> UpstreamConnection:
@@ -54,9 +53,8 @@ async def _wait_for_one(pool: Pool, upstream: Upstream) -> UpstreamConnection | 
 
 
 async def _dial(pool: Pool, upstream: Upstream, endpoint: Endpoint) -> UpstreamConnection:
-    addresses = await _resolve(pool.loop, upstream, endpoint)
     failure: GatewayError = ConnectFailed(detail="no address")
-    for address in addresses:
+    for address in allowed_addresses(upstream.guard, endpoint):
         try:
             async with asyncio.timeout(upstream.connect or None):
                 _, connection = await pool.loop.create_connection(
@@ -74,40 +72,17 @@ async def _dial(pool: Pool, upstream: Upstream, endpoint: Endpoint) -> UpstreamC
     raise failure
 
 
-async def _resolve(loop: asyncio.AbstractEventLoop, upstream: Upstream, endpoint: Endpoint) -> list[str]:
-    """The addresses to try, in the resolver's order; those that the guard refuses are left out."""
-    guard = upstream.guard
+def allowed_addresses(guard: Guard, endpoint: Endpoint) -> list[str]:
+    """The addresses to try, in this order, without those that the guard refuses. Raises ConnectFailed for none."""
     if not _host_allowed(guard, endpoint.host):
         raise ConnectFailed(detail=f"{endpoint.host} is not among security.allowedHosts")
-    try:
-        found = [str(ip_address(endpoint.host))]
-    except ValueError:
-        found = await _look_up(loop, upstream, endpoint)
-    allowed = [address for address in found if not _blocked(guard, address)]
+    allowed = [address for address in endpoint.ips if not blocked(guard, address)]
     if not allowed:
-        raise ConnectFailed(detail=f"{endpoint.host} resolves to addresses in security.blockedIPs only")
+        raise ConnectFailed(detail=f"{endpoint.host} has addresses in security.blockedIPs only")
     return allowed
-
-
-async def _look_up(loop: asyncio.AbstractEventLoop, upstream: Upstream, endpoint: Endpoint) -> list[str]:
-    try:
-        async with asyncio.timeout(upstream.dns or None):
-            infos = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    except TimeoutError:
-        raise ConnectTimeout(detail=f"looking up {endpoint.host}") from None
-    except OSError as error:
-        raise ConnectFailed(detail=f"looking up {endpoint.host}: {error}") from error
-    return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
 
 def _host_allowed(guard: Guard, host: str) -> bool:
     if not guard.allowed_hosts:
         return True
     return any(host == name or (name[:2] == "*." and host.endswith(name[1:])) for name in guard.allowed_hosts)
-
-
-def _blocked(guard: Guard, address: str) -> bool:
-    found = ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    candidates = (found, mapped) if mapped is not None else (found,)
-    return any(ip.version == net.version and ip in net for ip in candidates for net in guard.blocked)

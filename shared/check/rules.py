@@ -73,7 +73,7 @@ RULES: dict[str, Rule] = {
     "LoadBalancer.on": one_of("ip", "consumer", forms={"header": "NAME", "cookie": "NAME"}),
     "Limits.maxConnections": _POSITIVE,
     "UpstreamTls.serverName": values.host,
-    "Dns.refresh": _SOME_TIME,
+    "Dns.refresh": between(100, 86_400_000, " ms"),
     "ConnectionPool.maxSockets": _POSITIVE,
     "ConnectionPool.timeout": _SOME_TIME,
     "Retry.maxAttempts": between(1, 11),

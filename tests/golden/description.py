@@ -64,6 +64,7 @@ def _upstream(upstream: Upstream) -> Json:
                 "base": endpoint.base,
                 "weight": endpoint.weight,
                 "host": _text(endpoint.host_line),
+                "ips": list(endpoint.ips),
                 "tls": endpoint.tls is not None,
                 "serverName": endpoint.server_name,
             }
@@ -74,7 +75,9 @@ def _upstream(upstream: Upstream) -> Json:
             "blocked": [str(network) for network in upstream.guard.blocked],
             "allowedHosts": list(upstream.guard.allowed_hosts),
         },
-        "seconds": {name: getattr(upstream, name) for name in ("connect", "dns", "response", "idle", "request")},
+        "seconds": {
+            name: getattr(upstream, name) for name in ("connect", "dns", "response", "idle", "request", "refresh")
+        },
         "pool": {
             "maxSockets": upstream.max_sockets,
             "maxFreeSockets": upstream.max_free_sockets,

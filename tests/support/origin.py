@@ -187,10 +187,10 @@ class Origin:
 
 
 @asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[Origin]:
-    """A ScriptedOrigin on a port of its own."""
+async def serving(script: Script, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Origin]:
+    """A ScriptedOrigin on a port of its own, or on a given one of another address of this machine."""
     origin = Origin(script)
-    server = await asyncio.start_server(origin.follow, "127.0.0.1", 0)
+    server = await asyncio.start_server(origin.follow, host, port)
     origin.port = server.sockets[0].getsockname()[1]
     try:
         yield origin

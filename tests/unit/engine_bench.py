@@ -22,12 +22,15 @@ from dataplane.live import Live
 from dataplane.metrics import Traffic
 from dataplane.routing import Found
 from dataplane.runtime import Route
+from dataplane.upstream.spreading import spread
 from shared.document import read
 from shared.table import Table, table_of
 from shared.yaml_dump import dump
 
 EPOCH = 1_900_000_000.0
 """The wall clock, in epoch seconds, when the tests' own clock stands at 0."""
+ADDRESS = "198.51.100.7"
+"""What names of endpoints resolve to."""
 UPSTREAMS = [{"name": "origin", "url": "http://127.0.0.1:9"}]
 
 
@@ -53,12 +56,20 @@ class Bench:
         table = document if isinstance(document, Table) else tabled(document)
         revision = self.compiled.runtime.revision + 1 if self.compiled is not None else 1
         compiled = compile_table(table, revision, self.compiled, self.live)
+        self._resolve(compiled)
         self.live.follow(compiled.runtime.upstreams.values())
         if self.compiled is not None:
             runtime = compiled.runtime
             self.live.retire(compiled.pools, compiled.limit_keys, runtime.routes, runtime.upstreams)
         self.compiled = compiled
         return compiled
+
+    def _resolve(self, compiled: Compiled) -> None:
+        """Every name has one and the same address."""
+        for upstream in compiled.runtime.upstreams.values():
+            for name in upstream.names:
+                name.addresses = (ADDRESS,)
+            self.live.relocate(upstream, spread(upstream.listed, upstream.guard, self.live))
 
     def exchange(
         self,

@@ -42,7 +42,6 @@ def warned(text: str) -> list[str]:
         (UPSTREAM % ", passiveHealth: {}", "upstreams[0].passiveHealth"),
         (UPSTREAM % ", loadBalancer: random", "upstreams[0].loadBalancer"),
         (UPSTREAM % ", limits: {maxConnections: 5}", "upstreams[0].limits"),
-        (UPSTREAM % ", dns: 30s", "upstreams[0].dns"),
         (UPSTREAM % ", http2: true", "upstreams[0].http2"),
         (ROUTE % ", split: [{upstream: a, weight: 1}]", "routes[0].split"),
         (ROUTE % ", upstream: a, cors: {origins: [x]}", "routes[0].cors"),
@@ -65,7 +64,8 @@ def test_what_is_not_done_is_told(text: str, path: str) -> None:
         "security: {auth: {type: apiKey}, ipFilter: {}}\n",
         RATES % "backend: local, mode: exact, algorithm: token-bucket, key: ip, onStoreError: local",
         "circuitBreaker: false\nretry: {enabled: false, maxAttempts: 3}\ntracing: false\nbackpressure: false\n",
-        UPSTREAM % ", retries: 0, healthCheck: false, circuitBreaker: false, loadBalancer: round-robin, http2: false",
+        UPSTREAM
+        % ", dns: 30s, retries: 0, healthCheck: false, circuitBreaker: false, loadBalancer: round-robin, http2: false",
         ROUTE % ", upstream: a, cache: false, bodySchema: {}",
         "metrics: true\nlogging: {level: debug}\n",
     ],

@@ -73,7 +73,7 @@ def test_every_field_can_be_set() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
     options = {option.name.replace("-", "_") for option in OPTIONS}
     parts_of_tls = {"control_plane_ca", "control_plane_cert", "control_plane_key"}
-    assert (options - parts_of_tls - {"label"}) | {"labels", "tls"} == fields
+    assert (options - parts_of_tls - {"label", "dns_server"}) | {"labels", "dns_servers", "tls"} == fields
 
 
 def test_a_flag_wins_over_its_variable() -> None:
@@ -82,6 +82,20 @@ def test_a_flag_wins_over_its_variable() -> None:
     settings = parse(("--port", "82"), environ)
     assert settings.control_plane == ("a:1", "[::1]:2")
     assert (settings.port, settings.labels) == (82, {"a": "1", "b": "2"})
+
+
+def test_dns_servers_are_addresses() -> None:
+    """Several may be given; a name would need a server to be found itself."""
+    assert parse((*ALONE, "--dns-server", "10.0.0.2:53", "--dns-server", "[::1]:5353"), {}).dns_servers == (
+        "10.0.0.2:53",
+        "[::1]:5353",
+    )
+    assert parse(ALONE, {"FLEXGATE_DNS_SERVER": "10.0.0.2:53,10.0.0.3:53"}).dns_servers == (
+        "10.0.0.2:53",
+        "10.0.0.3:53",
+    )
+    with pytest.raises(SystemExit):
+        parse((*ALONE, "--dns-server", "dns.internal:53"), {})
 
 
 def test_a_source_by_flag_wins_over_another_by_variable() -> None:
