@@ -6,10 +6,12 @@ import ssl
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from dataplane.compile_balancing import compile_balancing
 from dataplane.compile_settings import networks
 from dataplane.live import Live
 from dataplane.runtime import Endpoint, Guard, Upstream
-from dataplane.upstream.balancer import Balancer
+from dataplane.upstream.balancer import Sources
+from dataplane.upstream.policies import balancer
 from dataplane.upstream.spreading import Listed, spread
 from shared import defaults
 from shared.faults import ConfigError, Fault
@@ -35,9 +37,10 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
         source = own_pool if own_pool.HasField(name) else shared_pool  # type: ignore[arg-type]  # the same
         return int(getattr(source, name) if source.HasField(name) else default)  # type: ignore[arg-type]  # the same
 
+    sources = Sources(live.clock, live.draw, live.turns(message.name), live.events)
     return Upstream(
         name=message.name,
-        balancer=Balancer(spread(endpoints, guard, live), live.turns(message.name)),
+        balancer=balancer(message.name, spread(endpoints, guard, live), compile_balancing(message), sources),
         traffic=live.traffic.upstream(message.name),
         guard=guard,
         connect=ms("connect", defaults.CONNECT_TIMEOUT),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ LimitKey = tuple[str, Rule, str]
 
 
 class Live:
-    """The live state of one worker. `clock` counts seconds for limits; `wall` (epoch seconds) is what people read."""
+    """The live state of one worker. `clock` counts seconds for limits; `wall` (epoch seconds) is what people
+    read. `draw` gives random numbers from 0 to 1."""
 
     def __init__(
         self,
@@ -39,12 +41,14 @@ class Live:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self.loop = loop
         self.deadlines = deadlines
         self.traffic = traffic
         self.clock = clock
         self.wall = wall
+        self.draw = draw
         self.events = Events(wall, clock)
         self.nodes = 1  # live data-plane nodes that share the limits, as the control plane counts them
         self.pools: dict[PoolKey, Pool] = {}

@@ -83,6 +83,12 @@ KEEP_ALIVE: Final = True
 # upstreams
 ENDPOINT_WEIGHT: Final = 1
 LOAD_BALANCER: Final = "round-robin"
+PANIC_THRESHOLD_PERCENT: Final = 0.0
+PASSIVE_HEALTH_ENABLED: Final = True
+PASSIVE_HEALTH_CONSECUTIVE_FAILURES: Final = 3
+"""Fewer than the breaker's failures, so that one bad endpoint is out before it opens the breaker of all."""
+PASSIVE_HEALTH_EJECTION_TIME: Final = 10_000
+PASSIVE_HEALTH_MAX_EJECTED_PERCENT: Final = 50.0
 TLS_VERIFY: Final = True
 
 # routes

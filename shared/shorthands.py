@@ -49,6 +49,7 @@ UNITS: dict[str, Callable[[object], Scalar]] = {
         (
             "CircuitBreaker.failurePercent",
             "PassiveHealth.maxEjectedPercent",
+            "LoadBalancer.panicThreshold",
             "Mirror.percent",
             "Fault.percent",
             "RetryBudget.percent",

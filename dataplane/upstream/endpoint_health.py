@@ -132,7 +132,7 @@ class EndpointHealth:
         balancer = self.balancer
         if balancer is None:
             return
-        self.step = self.step + 1 if balancer.slow_start else FULL_STEP
+        self.step += 1
         if self.step < FULL_STEP:
             self._watch(now + balancer.slow_start / FULL_STEP)
         balancer.refresh()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import select
-import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Final
 
 from dataplane.http1.deadlines import NEVER, Deadlines
 from dataplane.http1.upstream import UpstreamConnection
+from dataplane.upstream.latency import FAILURE_MS, PeakEwma
 
 if TYPE_CHECKING:
     from typing import Any
@@ -46,7 +46,7 @@ class Pool:
         self.endpoint = endpoint  # as the configuration that is served has it
         self.address = key[1]
         self.loop = loop
-        self.clock: Callable[[], float] = time.monotonic
+        self.clock: Callable[[], float] = health.clock
         self.deadlines = deadlines
         self.idle: deque[tuple[float, UpstreamConnection]] = deque()
         self.open = 0
@@ -54,9 +54,15 @@ class Pool:
         self.keep_alive = True
         self.max_free = 10
         self.waiters: deque[asyncio.Future[None]] = deque()
+        self.latency: PeakEwma | None = None  # where the policy asks for it
 
     def __repr__(self) -> str:
         return f"<Pool {self.address} {self.open} open, {len(self.idle)} idle, {len(self.waiters)} waiting>"
+
+    @property
+    def busy(self) -> int:
+        """Requests that are with the endpoint or wait for a connection to it."""
+        return self.open - len(self.idle) + len(self.waiters)
 
     def take(self) -> UpstreamConnection | None:
         """The connection that was used last, if any is idle: those used least age out."""
@@ -87,6 +93,11 @@ class Pool:
 
     def answered(self, status: int, ms: float) -> None:
         """An attempt here has its answer's head, after that many milliseconds."""
+        latency = self.latency
+        if latency is not None:
+            # An error may come sooner than an answer would: it never makes the endpoint look faster.
+            now = self.clock()
+            latency.observe(ms if status < 500 else max(ms, latency.faded(now)), now)
         if status >= 500:
             self.health.failed(f"status {status}")
         elif self.health.failures:
@@ -94,8 +105,19 @@ class Pool:
 
     def failed(self, error: GatewayError) -> None:
         """An attempt here came to no answer, or to one that broke off. Never called for what the client did."""
+        latency = self.latency
+        if latency is not None and error.by_endpoint:
+            now = self.clock()
+            latency.observe(max(FAILURE_MS, latency.faded(now)), now)
         if error.by_endpoint:
             self.health.failed(error.kind)
+
+    def measure(self, wanted: bool) -> None:
+        """Keep the endpoint's latency from now on, or no more."""
+        if not wanted:
+            self.latency = None
+        elif self.latency is None:
+            self.latency = PeakEwma()
 
     def trim(self) -> None:
         """Close what is free beyond `max_free`, the longest idle first."""

@@ -70,6 +70,7 @@ RULES: dict[str, Rule] = {
     "PassiveHealth.ejectionTime": _SOME_TIME,
     "PassiveHealth.maxEjectedPercent": _PERCENT,
     "LoadBalancer.policy": one_of("round-robin", "least-request", "ewma", "random", "consistent-hash"),
+    "LoadBalancer.panicThreshold": _PERCENT,
     "LoadBalancer.on": one_of("ip", "consumer", forms={"header": "NAME", "cookie": "NAME"}),
     "Limits.maxConnections": _POSITIVE,
     "UpstreamTls.serverName": values.host,

@@ -912,23 +912,29 @@ class LoadBalancer(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     ON_FIELD_NUMBER: _builtins.int
     SLOW_START_FIELD_NUMBER: _builtins.int
+    PANIC_THRESHOLD_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """round-robin | least-request | ewma | random | consistent-hash"""
     on: _builtins.str
     """consistent-hash: ip | consumer | header:NAME | cookie:NAME"""
     slow_start: _builtins.int
+    panic_threshold: _builtins.float
+    """all endpoints are used when a smaller share is available"""
     def __init__(
         self,
         *,
         policy: _builtins.str = ...,
         on: _builtins.str = ...,
         slow_start: _builtins.int = ...,
+        panic_threshold: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_panic_threshold", b"_panic_threshold", "panic_threshold", b"panic_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["on", b"on", "policy", b"policy", "slow_start", b"slow_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_panic_threshold", b"_panic_threshold", "on", b"on", "panic_threshold", b"panic_threshold", "policy", b"policy", "slow_start", b"slow_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__panic_threshold: _TypeAlias = _typing.Literal["panic_threshold"]  # noqa: Y015
+    _WhichOneofArgType__panic_threshold: _TypeAlias = _typing.Literal["_panic_threshold", b"_panic_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__panic_threshold) -> _WhichOneofReturnType__panic_threshold | None: ...
 
 Global___LoadBalancer: _TypeAlias = LoadBalancer  # noqa: Y015
 

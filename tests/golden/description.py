@@ -70,7 +70,8 @@ def _upstream(upstream: Upstream) -> Json:
             }
             for pool, endpoint in upstream.balancer.endpoints.items()
         ],
-        "turns": [pool.address for pool in upstream.balancer.turns],
+        "balancing": asdict(upstream.balancer.rules),
+        "turns": [pool.address for pool in upstream.balancer.rotation.turns],
         "guard": {
             "blocked": [str(network) for network in upstream.guard.blocked],
             "allowedHosts": list(upstream.guard.allowed_hosts),

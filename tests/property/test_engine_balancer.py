@@ -8,7 +8,7 @@ from math import gcd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.upstream.balancer import smooth_turns
+from dataplane.upstream.turns import smooth_turns
 
 WEIGHTS = st.lists(st.integers(0, 60), max_size=8)
 MOST_TURNS = 1024

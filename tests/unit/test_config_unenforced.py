@@ -39,8 +39,6 @@ def warned(text: str) -> list[str]:
         (UPSTREAM % ", retries: 2", "upstreams[0].retries"),
         (UPSTREAM % ", circuitBreaker: true", "upstreams[0].circuitBreaker"),
         (UPSTREAM % ", healthCheck: /health", "upstreams[0].healthCheck"),
-        (UPSTREAM % ", passiveHealth: {}", "upstreams[0].passiveHealth"),
-        (UPSTREAM % ", loadBalancer: random", "upstreams[0].loadBalancer"),
         (UPSTREAM % ", limits: {maxConnections: 5}", "upstreams[0].limits"),
         (UPSTREAM % ", http2: true", "upstreams[0].http2"),
         (ROUTE % ", split: [{upstream: a, weight: 1}]", "routes[0].split"),

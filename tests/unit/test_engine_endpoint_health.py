@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from dataplane.errors import (
+    ClientGone,
+    ConnectFailed,
+    ConnectionLost,
+    ConnectTimeout,
+    GatewayError,
+    PoolExhausted,
+    RequestTimeout,
+    ResponseTooLarge,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from dataplane.runtime import Upstream
 from dataplane.upstream.pool import Pool
 from tests.unit.engine_bench import Bench, bench, routed
@@ -33,6 +46,10 @@ def picked(worker: Bench, upstream: Upstream, count: int = 12) -> set[int]:
     """The ports that so many picks went to."""
     found = [upstream.balancer.pick(worker.exchange(), ()) for _ in range(count)]
     return {pool.endpoint.port for pool in found if pool is not None}
+
+
+def ejected(pool: Pool) -> bool:
+    return pool.health.ejected
 
 
 def panics(upstream: Upstream) -> bool:
@@ -103,3 +120,240 @@ def test_health_outlives_edits(worker: Bench) -> None:
     assert picked(worker, edited) == {2, 3}
     down.health.probed(True)
     assert picked(worker, edited) == {1, 2, 3}
+
+
+# ---- ejection
+
+
+def fail(pool: Pool, times: int = 3) -> None:
+    """So many attempts at it find nobody."""
+    for _ in range(times):
+        pool.failed(ConnectFailed())
+
+
+def turn(worker: Bench, seconds: float) -> None:
+    """Time passes, and the sweep comes by."""
+    worker.now += seconds
+    worker.deadlines.sweep()
+
+
+def test_failures_in_a_row_eject(worker: Bench) -> None:
+    """Three unless it is said otherwise; a success between them begins anew. It returns by itself."""
+    upstream = served(worker)
+    first = pools(upstream)[0]
+    fail(first, 2)
+    first.answered(200, 1.0)
+    fail(first, 2)
+    assert picked(worker, upstream) == {1, 2, 3}
+    fail(first, 1)
+    assert picked(worker, upstream) == {2, 3}
+    assert first.health.reason == "ejected: 3 failures in a row, the last: connect"
+    assert worker.live.traffic.upstream("origin").ejections == 1
+    turn(worker, 9.9)
+    assert picked(worker, upstream) == {2, 3}
+    turn(worker, 0.2)
+    assert picked(worker, upstream) == {1, 2, 3}
+    assert [event.name for event in worker.live.events.recent] == ["upstream.failure", "upstream.recovered"]
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (ConnectFailed(), True),
+        (ConnectTimeout(), True),
+        (ConnectionLost(), True),
+        (UpstreamTimeout(), True),
+        (UpstreamError(), True),
+        (RequestTimeout(), True),
+        (ResponseTooLarge(), False),
+        (PoolExhausted(), False),
+        (ClientGone(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_gateway_or_the_client_did_is_no_failure(worker: Bench, error: GatewayError, counts: bool) -> None:
+    """Only what the endpoint is to blame for ejects it."""
+    first = pools(served(worker))[0]
+    for _ in range(3):
+        first.failed(error)
+    assert ejected(first) is counts
+
+
+@pytest.mark.parametrize(("status", "counts"), [(500, True), (503, True), (599, True), (499, False), (404, False)])
+def test_errors_of_the_service_are_failures(worker: Bench, status: int, counts: bool) -> None:
+    """5xx, and not what it says about the client's request."""
+    first = pools(served(worker))[0]
+    for _ in range(3):
+        first.answered(status, 1.0)
+    assert ejected(first) is counts
+
+
+@pytest.mark.parametrize(
+    ("count", "percent", "most"), [(1, 100, 0), (2, 50, 1), (2, 49, 0), (3, 50, 1), (4, 50, 2), (3, 100, 3), (9, 10, 0)]
+)
+def test_no_more_are_ejected_than_may_be(worker: Bench, count: int, percent: int, most: int) -> None:
+    """The share is rounded down; a single endpoint always stays."""
+    upstream = served(worker, count, passiveHealth={"maxEjectedPercent": percent})
+    for pool in pools(upstream):
+        fail(pool, 10)
+    assert sum(pool.health.ejected for pool in pools(upstream)) == most
+
+
+def test_what_checks_took_out_counts_towards_the_share(worker: Bench) -> None:
+    """Two of four are down: failures take no third."""
+    upstream = served(worker, 4)
+    one, two, three, _ = pools(upstream)
+    one.health.probed(False)
+    two.health.probed(False)
+    fail(three)
+    assert picked(worker, upstream) == {3, 4}
+    two.health.probed(True)
+    fail(three, 1)
+    assert picked(worker, upstream) == {2, 4}
+
+
+def test_an_endpoint_that_goes_on_failing_is_out_for_longer(worker: Bench) -> None:
+    """Once more each time, at most ten times as long; after its return one failure is enough."""
+    upstream = served(worker)
+    first = pools(upstream)[0]
+    fail(first)
+    for times in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10):
+        turn(worker, times * 10 - 0.1)
+        assert ejected(first)
+        turn(worker, 0.2)
+        assert not ejected(first)
+        fail(first, 1)
+        assert ejected(first)
+
+
+def test_being_well_is_rewarded_step_by_step(worker: Bench) -> None:
+    """Each ejection time without a new ejection forgives one; a success ends the probation."""
+    upstream = served(worker)
+    first = pools(upstream)[0]
+    for wait in (0, 10, 20):
+        turn(worker, wait + 0.1)
+        fail(first)
+    assert first.health.ejections == 3
+    turn(worker, 30.1)
+    first.answered(200, 1.0)
+    fail(first, 2)
+    assert not ejected(first)
+    turn(worker, 20.0)
+    fail(first, 1)
+    assert (ejected(first), first.health.ejections) == (True, 2)
+
+
+def test_ejections_outlive_edits_that_do_not_touch_the_endpoint(worker: Bench) -> None:
+    """It stays out, returns in its time, and to the balancer that serves then."""
+    fail(pools(served(worker))[0])
+    edited = served(worker, timeout=1234, loadBalancer="random")
+    assert picked(worker, edited) == {2, 3}
+    turn(worker, 10.1)
+    assert picked(worker, edited, 60) == {1, 2, 3}
+
+
+def test_passive_health_switched_off_takes_everyone_back(worker: Bench) -> None:
+    """At once, and failures eject no more."""
+    fail(pools(served(worker))[0])
+    edited = served(worker, passiveHealth={"enabled": False})
+    assert picked(worker, edited) == {1, 2, 3}
+    fail(pools(edited)[1], 10)
+    assert picked(worker, edited) == {1, 2, 3}
+
+
+def test_both_must_find_it_well(worker: Bench) -> None:
+    """An ejected endpoint whose checks fail stays out when its time is over, and returns with the check."""
+    upstream = served(worker)
+    first = pools(upstream)[0]
+    fail(first)
+    first.health.probed(False, "timeout")
+    turn(worker, 10.1)
+    assert picked(worker, upstream) == {2, 3}
+    assert first.health.reason == "down: timeout"
+    first.health.probed(True)
+    assert picked(worker, upstream) == {1, 2, 3}
+
+
+def test_an_endpoint_that_is_gone_tells_nothing(worker: Bench) -> None:
+    """Requests that were on their way to it may still fail."""
+    first = pools(served(worker, 3))[0]
+    document = {"upstreams": [{"name": "origin", "endpoints": [{"url": "http://127.0.0.1:2"}]}], **routed()}
+    worker.serve(document)
+    fail(first, 10)
+    turn(worker, 100.0)
+    assert not worker.live.events.recent
+
+
+# ---- panic
+
+
+def test_below_the_threshold_all_are_used(worker: Bench) -> None:
+    """Two of four is half; one of four is less, and what is left would only be overrun."""
+    upstream = served(worker, 4, loadBalancer={"panicThreshold": 50})
+    one, two, three, _ = pools(upstream)
+    one.health.probed(False)
+    two.health.probed(False)
+    assert picked(worker, upstream) == {3, 4}
+    three.health.probed(False)
+    assert picked(worker, upstream) == {1, 2, 3, 4}
+    three.health.probed(True)
+    assert picked(worker, upstream) == {3, 4}
+    told = [event.data for event in worker.live.events.recent if event.name == "upstream.panic"]
+    assert [(data["panic"], data["available"], data["endpoints"]) for data in told] == [(True, 1, 4), (False, 2, 4)]
+
+
+def test_with_a_fallback_none_is_picked_when_none_is_left(worker: Bench) -> None:
+    """So that the fallback serves; some are better than the fallback."""
+    rest = [{"name": "other", "url": "http://127.0.0.1:99"}]
+    endpoints = [{"url": f"http://127.0.0.1:{port}"} for port in (1, 2)]
+    rules = {"fallback": "other", "loadBalancer": {"panicThreshold": 60}}
+    document = {"upstreams": [{"name": "origin", "endpoints": endpoints, **rules}, *rest], **routed()}
+    upstream = worker.serve(document).runtime.upstreams["origin"]
+    one, two = pools(upstream)
+    one.health.probed(False)
+    assert picked(worker, upstream) == {1, 2}
+    two.health.probed(False)
+    assert picked(worker, upstream) == set()
+    assert not panics(upstream)
+
+
+# ---- slow start
+
+
+def shares(worker: Bench, upstream: Upstream) -> dict[int, int]:
+    """How often each port is picked in 110 picks."""
+    found = [upstream.balancer.pick(worker.exchange(), ()) for _ in range(110)]
+    return Counter(pool.endpoint.port for pool in found if pool is not None)
+
+
+def test_an_endpoint_that_returns_warms_up(worker: Bench) -> None:
+    """From a tenth of its weight to all of it, in tenths."""
+    upstream = served(worker, 2, loadBalancer={"slowStart": 10_000})
+    assert shares(worker, upstream) == {1: 55, 2: 55}
+    first = pools(upstream)[0]
+    first.health.probed(False)
+    first.health.probed(True)
+    assert shares(worker, upstream) == {1: 10, 2: 100}
+    before = 10
+    for _ in range(8):
+        turn(worker, 1.0)
+        now = shares(worker, upstream)[1]
+        assert now > before
+        before = now
+    turn(worker, 1.0)
+    assert shares(worker, upstream) == {1: 55, 2: 55}
+
+
+def test_a_newcomer_warms_up_and_those_who_were_there_do_not(worker: Bench) -> None:
+    """Whether an edit adds it or a name has a new address."""
+    served(worker, 1, loadBalancer={"slowStart": 10_000})
+    upstream = served(worker, 2, loadBalancer={"slowStart": 10_000})
+    assert shares(worker, upstream) == {1: 100, 2: 10}
+
+
+def test_an_edit_can_end_a_slow_start(worker: Bench) -> None:
+    """Without it, the endpoint has its whole weight at once."""
+    served(worker, 1, loadBalancer={"slowStart": 10_000})
+    served(worker, 2, loadBalancer={"slowStart": 10_000})
+    upstream = served(worker, 2)
+    assert shares(worker, upstream) == {1: 55, 2: 55}
