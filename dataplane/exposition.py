@@ -43,6 +43,7 @@ class _NodeCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from _requests(self._node)
         yield from _upstreams(self._node)
+        yield from _endpoints(self._node)
         yield from _policies(self._node)
         yield from _config(self._node)
 
@@ -111,6 +112,22 @@ def _upstreams(node: Node) -> Iterator[Metric]:
         connections.add_metric([name, "idle"], idle)
         connections.add_metric([name, "busy"], busy)
     yield from (total, duration, errors, connections, lookups, unresolved)
+
+
+def _endpoints(node: Node) -> Iterator[Metric]:
+    states = GaugeMetricFamily("upstream_endpoints", "Endpoints by how they fare", labels=["upstream", "state"])
+    panic = GaugeMetricFamily("upstream_panic", "1: too few available, all are used", labels=["upstream"])
+    for name, upstream in node.compiled.runtime.upstreams.items() if node.compiled is not None else ():
+        health = [pool.health for pool in upstream.balancer.endpoints]
+        states.add_metric([name, "total"], len(health))
+        states.add_metric([name, "available"], sum(one.available for one in health))
+        states.add_metric([name, "ejected"], sum(one.ejected for one in health))
+        states.add_metric([name, "down"], sum(one.probed_down for one in health))
+        panic.add_metric([name], upstream.balancer.panic)
+    ejections = CounterMetricFamily("upstream_ejections", "Endpoints taken out by failures", labels=["upstream"])
+    for traffic in node.traffic.upstreams:
+        ejections.add_metric([traffic.upstream], traffic.ejections)
+    yield from (states, panic, ejections)
 
 
 def _policies(node: Node) -> Iterator[Metric]:

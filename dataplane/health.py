@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dataplane.config_source import Status
+from dataplane.upstream.endpoint_health import FULL_STEP
 from shared import API_VERSION, __version__
 
 if TYPE_CHECKING:
     from dataplane.node import Node
+    from dataplane.upstream.pool import Pool
 
 Document = dict[str, Any]
 
@@ -39,14 +41,14 @@ def ready(node: Node) -> tuple[int, Document]:
     status = node.source_status
     checks = {
         "config": "UP" if node.compiled is not None else "DOWN",
-        "upstreams": "UP",
+        "upstreams": _upstreams_check(node),
         "redis": "DISABLED",
         "controlPlane": _control_plane(status),
     }
     if node.draining or node.compiled is None:
         overall = "DOWN"
     else:
-        overall = "UP" if "DOWN" not in checks.values() else "DEGRADED"
+        overall = "DEGRADED" if {"DOWN", "DEGRADED"} & set(checks.values()) else "UP"
     document: Document = {"status": overall, "checks": checks, "timestamp": _now()}
     if node.draining:
         document["reason"] = "draining"
@@ -61,6 +63,57 @@ def _control_plane(status: Status) -> str:
     return "UP" if status.connected else "DOWN"
 
 
+def _upstreams_check(node: Node) -> str:
+    """DOWN: an upstream has no endpoint that is available; DEGRADED: one is out."""
+    found = "UP"
+    for upstream in node.compiled.runtime.upstreams.values() if node.compiled is not None else ():
+        out = [not pool.health.available for pool in upstream.balancer.endpoints]
+        if out and all(out):
+            return "DOWN"
+        if any(out):
+            found = "DEGRADED"
+    return found
+
+
+def _upstreams(node: Node) -> Document:
+    """Every upstream by name: how it balances, and how each of its endpoints fares."""
+    if node.compiled is None:
+        return {}
+    upstreams = node.compiled.runtime.upstreams
+    return {
+        name: {
+            "policy": upstream.balancer.rules.policy,
+            "panic": upstream.balancer.panic,
+            "endpoints": [
+                _endpoint(node, pool, endpoint.weight) for pool, endpoint in upstream.balancer.endpoints.items()
+            ],
+        }
+        for name, upstream in upstreams.items()
+    }
+
+
+def _endpoint(node: Node, pool: Pool, weight: int) -> Document:
+    health = pool.health
+    document: Document = {
+        "url": pool.address,
+        "available": health.available,
+        "weight": weight,
+        "inFlight": pool.open - len(pool.idle),
+        "waiting": len(pool.waiters),
+        "failures": health.failures,
+        "ejections": health.ejections,
+    }
+    if not health.available:
+        document["reason"] = health.reason
+    if health.ejected:
+        document["ejectedUntil"] = _time(time.time() + health.ejected_until - node.live.clock())
+    if health.step < FULL_STEP:
+        document["warmUpPercent"] = health.step * 100 // FULL_STEP
+    if pool.latency is not None and pool.latency.known:
+        document["ewmaMs"] = round(pool.latency.faded(node.live.clock()), 3)
+    return document
+
+
 def deep(node: Node) -> Document:
     """GET /health/deep: everything that helps in the night."""
     status = node.source_status
@@ -73,7 +126,7 @@ def deep(node: Node) -> Document:
         "timestamp": _now(),
         "uptime": round(time.monotonic() - node.started, 3),
         "circuitBreakers": {},
-        "upstreams": {name: {"endpoints": list(found)} for name, found in pools.items()},
+        "upstreams": _upstreams(node),
         "pools": pools,
         "names": _names(node),
         "connections": {

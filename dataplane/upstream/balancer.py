@@ -98,7 +98,7 @@ class Balancer:
     def follow(self, endpoints: Mapping[Pool, Endpoint]) -> None:
         """Other endpoints from now on, while serving; those that stay keep everything."""
         for pool in self.endpoints:
-            if pool not in endpoints:
+            if pool not in endpoints and pool.health.balancer is self:
                 pool.health.retire()
         self.endpoints = endpoints
         if self.serving:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from dataplane import health
 from dataplane.access_log import LogWriter
 from dataplane.config_source import Status
+from dataplane.errors import ConnectFailed
 from dataplane.explaining import BadQuestion, explained
 from dataplane.node import Node
 from tests.unit.engine_bench import Bench, bench, routed, tabled
@@ -106,6 +107,33 @@ def test_deep_tells_everything(node: Node) -> None:
     assert found["circuitBreakers"] == {}
     assert found["memory"]["rssPeakBytes"] > 1 << 20
     assert found["connections"] == {"open": 0, "tunnels": 0, "refused": 0, "inFlight": 0}
+
+
+def test_endpoints_are_told_with_all_that_matters(node: Node) -> None:
+    """Who is out, why and until when; one that is out degrades, and nothing that serves goes down by it."""
+    endpoints = [{"url": "http://127.0.0.1:1", "weight": 3}, {"url": "http://127.0.0.1:2"}]
+    rules = {"loadBalancer": {"policy": "ewma", "slowStart": "10s"}}
+    node.apply(tabled(routed() | {"upstreams": [{"name": "origin", "endpoints": endpoints, **rules}]}), 1)
+    assert node.compiled is not None
+    one, two = node.compiled.runtime.upstreams["origin"].balancer.endpoints
+    one.answered(200, 12.0)
+    for _ in range(3):
+        one.failed(ConnectFailed())
+    found = json.loads(json.dumps(health.deep(node)))["upstreams"]["origin"]
+    assert (found["policy"], found["panic"]) == ("ewma", False)
+    told = found["endpoints"][0]
+    assert (told["url"], told["weight"], told["available"]) == ("http://127.0.0.1:1", 3, False)
+    assert told["reason"] == "ejected: 3 failures in a row, the last: connect"
+    assert 5 < (datetime.fromisoformat(told["ejectedUntil"]) - datetime.now(UTC)).total_seconds() <= 10
+    assert told["ewmaMs"] >= 12
+    assert found["endpoints"][1]["available"]
+    code, document = health.ready(node)
+    assert (code, document["status"], document["checks"]["upstreams"]) == (200, "DEGRADED", "DEGRADED")
+    two.health.probed(False)
+    code, document = health.ready(node)
+    assert (code, document["status"], document["checks"]["upstreams"]) == (200, "DEGRADED", "DOWN")
+    two.health.probed(True)
+    assert health.deep(node)["upstreams"]["origin"]["endpoints"][1]["warmUpPercent"] == 10
 
 
 def _ready(node: Node) -> tuple[int, str, str | None]:
