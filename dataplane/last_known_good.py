@@ -61,6 +61,7 @@ class LastKnownGood:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             _probe(directory)
+            self._given_key = key
             self._key = key or key_in(directory)
         except OSError as error:
             reason = f"the cache directory {directory} cannot be written to: {error.strerror}; give another --cache-dir"
@@ -88,7 +89,12 @@ class LastKnownGood:
                 yield error
 
     def save(self, held: Held) -> Path:
-        """Keep this as the newest generation; OSError: it was not, and the older ones are as they were."""
+        """Keep this as the newest generation; OSError: it was not, and the older ones are as they were.
+
+        A directory that was emptied or taken away meanwhile (a volume mounted anew) is made again, with a key.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._key = self._given_key or key_in(self._directory)
         kept = self._numbered()
         path = self._directory / f"generation-{kept[0][0] + 1 if kept else 1:08}.lkg"
         _write_durably(path, encode(held, self._key, self._now()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -141,6 +142,17 @@ def test_what_a_crash_left_half_written_is_taken_away(tmp_path: Path) -> None:
     cache = LastKnownGood(tmp_path, KEY)
     assert revisions(cache) == [1]
     assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["own", "given"])
+def test_a_directory_that_was_taken_away_is_made_again(tmp_path: Path, key: bytes | None) -> None:
+    """What is kept then can be read at the next start: the key that was in it is made again as well."""
+    directory = tmp_path / "cache" / "worker-0"
+    cache = LastKnownGood(directory, key)
+    cache.save(HELD)
+    shutil.rmtree(directory.parent)
+    cache.save(HELD)
+    assert revisions(cache) == revisions(LastKnownGood(directory, key)) == [7]
 
 
 def test_files_are_for_this_user_only(tmp_path: Path) -> None:
