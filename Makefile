@@ -9,7 +9,7 @@ SOURCES := $(shell find dataplane shared -name '*.py')
 COMPILED_TESTS := tests/integration/test_edge_*.py tests/integration/test_http_*.py tests/property/test_framing.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test compiled test-compiled bench lint format proto lock clean
+.PHONY: help run test chaos compiled test-compiled bench lint format proto lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ run: $(READY) ## Start a control plane, a data plane and a demo upstream
 
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(READY) ## Kill, freeze and cut things under load, and tell what clients saw
+	@$(BIN)/python -m pytest -q -m chaos $(ARGS)
 
 # An image ships the request path compiled ahead of time (docs/decisions/0007); here it never mixes with the sources.
 $(COMPILED)/.ready: $(READY) setup.py $(SOURCES)

@@ -1,7 +1,8 @@
 """Clients that keep asking, on connections kept open, and forgive nothing.
 
 Every answer must be the 200 that belongs to its request, whole. Whatever else a client can see counts as failed: an
-error, another's answer, one cut short, none at all. Told `Connection: close`, or refused a connection, a client goes to
+error, another's answer, one cut short, none at all. Answers of the gateway that a test allows for (`tolerated`) count
+apart. Told `Connection: close`, or refused a connection, a client goes to
 the next data plane, as one behind a balancer does; only when all refuse it has it failed.
 """
 
@@ -11,7 +12,7 @@ import asyncio
 import itertools
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from tests.support.client import RawClient, connected, get, post
@@ -25,11 +26,16 @@ _POST_EVERY = 4
 
 
 class Load:
-    """What the clients saw: `answered` requests by revision that served them, and `failures`, one line each."""
+    """What the clients saw: `answered` requests by revision that served them, and `failures`, one line each.
 
-    def __init__(self, ports: tuple[int, ...], visit: int) -> None:
+    `statuses` counts every answer, also those that are `tolerated` and neither answered nor failed.
+    """
+
+    def __init__(self, ports: tuple[int, ...], visit: int, tolerated: frozenset[int] = frozenset()) -> None:
         self.ports = ports
         self.visit = visit
+        self.tolerated = tolerated
+        self.statuses: Counter[int] = Counter()
         self.answered: Counter[int] = Counter()
         self.by_port: Counter[int] = Counter()
         self.failures: list[str] = []
@@ -46,6 +52,13 @@ class Load:
         """Wait for so many further answers: the load goes on through whatever just happened."""
         wanted = self.total + count
         await self._bell.until(lambda: self.total >= wanted, f"{count} more answers", seconds=_DEADLINE)
+
+    async def more_of(self, status: int, count: int = 1) -> None:
+        """Wait for so many further answers of a status."""
+        wanted = self.statuses[status] + count
+        await self._bell.until(
+            lambda: self.statuses[status] >= wanted, f"{count} more answers {status}", seconds=_DEADLINE
+        )
 
     async def more_from(self, port: int, count: int = 50) -> None:
         """Wait for so many further answers of one data plane."""
@@ -87,7 +100,10 @@ class Load:
         except (Truncated, Malformed, OSError) as error:  # TimeoutError is one
             self._failed(f"{method} {target}: {error!r}")
             return False
-        if answer.status != 200 or answer.body != f"{method} {target.removeprefix('/load')} ".encode() + body:
+        self.statuses[answer.status] += 1
+        if answer.status in self.tolerated:
+            self._bell.ring()
+        elif answer.status != 200 or answer.body != f"{method} {target.removeprefix('/load')} ".encode() + body:
             self._failed(f"{method} {target}: {answer.status} {answer.body[:200]!r}")
         else:
             self.answered[int(answer.value("x-config-version") or 0)] += 1
@@ -101,12 +117,14 @@ class Load:
 
 
 @asynccontextmanager
-async def under_load(*ports: int, connections: int = CONNECTIONS, visit: int = FOR_GOOD) -> AsyncIterator[Load]:
+async def under_load(
+    *ports: int, connections: int = CONNECTIONS, visit: int = FOR_GOOD, tolerated: Iterable[int] = ()
+) -> AsyncIterator[Load]:
     """Load on these data planes while the block runs, which begins when they answer; after it every client is done.
 
     A client goes on to the next data plane after `visit` requests, on a new connection.
     """
-    load = Load(ports, visit)
+    load = Load(ports, visit, frozenset(tolerated))
     clients = [asyncio.create_task(load.client(index)) for index in range(connections)]
     try:
         await load.more()

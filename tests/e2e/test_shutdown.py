@@ -13,14 +13,16 @@ from tests.e2e.control_plane import control_plane
 from tests.e2e.data_plane import data_plane
 from tests.e2e.load import CONNECTIONS, FOR_GOOD, under_load
 from tests.e2e.origin import Holding
+from tests.e2e.outcome import Outcome
 from tests.support.client import connected, get
 from tests.support.origin import serving
 
 
+@pytest.mark.chaos
 @pytest.mark.long
 @pytest.mark.parametrize("visit", [FOR_GOOD, 1], ids=["kept", "fresh"])
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_sigterm_under_load(tmp_path: Path, workers: int, visit: int) -> None:
+async def test_sigterm_under_load(tmp_path: Path, workers: int, visit: int, outcome: Outcome) -> None:
     """Not ready first and still serving; then a whole answer to all it took; exit code 0, and no request failed.
 
     Also where clients take no notice and go on opening connections, one for each request.
@@ -40,6 +42,7 @@ async def test_sigterm_under_load(tmp_path: Path, workers: int, visit: int) -> N
             await load.more_from(leaving.port)
             held = asyncio.create_task(client.ask(get("/held")))
             await holding.arrived.wait()
+            outcome.struck(f"SIGTERM to one of two data planes, {workers} workers each")
             leaving.process.signal(signal.SIGTERM)
             for worker in range(workers):
                 await leaving.process.event("draining", nth=worker + 1)
@@ -53,9 +56,11 @@ async def test_sigterm_under_load(tmp_path: Path, workers: int, visit: int) -> N
             answer = await held
             assert (answer.status, answer.body, answer.value("connection")) == (200, b"GET /held ", "close")
             assert await leaving.process.ended() == 0
+            outcome.recovered()
             assert leaving.process.events("drain.timeout") == []
             assert len(leaving.process.events("stopped")) == workers
             await load.more_from(staying.port, 100)
+        outcome.load(load)
         assert load.failures == []
         # Its last counts were told before it left: none is missing.
         expected = load.total + 2

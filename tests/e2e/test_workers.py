@@ -15,6 +15,7 @@ from tests.e2e.control_plane import ControlPlane, control_plane
 from tests.e2e.data_plane import DataPlane, data_plane
 from tests.e2e.load import CONNECTIONS, under_load
 from tests.e2e.origin import echo
+from tests.e2e.outcome import Outcome
 from tests.support.origin import serving
 
 
@@ -48,8 +49,9 @@ async def requests_of(plane: DataPlane, worker: int) -> int:
     return int(sum(float(line.rpartition(" ")[2]) for line in lines))
 
 
+@pytest.mark.chaos
 @pytest.mark.long
-async def test_a_crashed_worker_is_started_again(tmp_path: Path) -> None:
+async def test_a_crashed_worker_is_started_again(tmp_path: Path, outcome: Outcome) -> None:
     """Both carry traffic; SIGKILL to one costs no more than what it had at hand, and it serves again."""
     async with two_workers(tmp_path) as (control, plane):
         assert sorted(plane.nodes) == ["pod/0", "pod/1"]
@@ -60,12 +62,15 @@ async def test_a_crashed_worker_is_started_again(tmp_path: Path) -> None:
             assert await requests_of(plane, 0)
             assert await requests_of(plane, 1)
             victim = worker_pid(plane.process.pid, 1)
+            outcome.struck("one of two workers killed")
             os.kill(victim, signal.SIGKILL)
             ended = await plane.process.event("worker.ended")
             assert (ended["worker"], ended["reason"]) == (1, "ended by SIGKILL")
             await load.more(200)
             await plane.process.event("listening", nth=2, node="pod/1")
+            outcome.recovered()
             await load.more(200)
+        outcome.load(load)
         assert 0 < len(load.failures) <= 24, load.failures
         assert all("Connection" in failure or "Truncated" in failure for failure in load.failures)
         assert worker_pid(plane.process.pid, 1) != victim

@@ -29,6 +29,11 @@ class Samples:
 
     rows: list[tuple[str, dict[str, str], float]]
 
+    @staticmethod
+    def of(text: str) -> Samples:
+        families = text_string_to_metric_families(text)
+        return Samples([(s.name, dict(s.labels), s.value) for family in families for s in family.samples])
+
     def value(self, name: str, **labels: str) -> float:
         """The sum of all samples of that name with those labels; 0 without any."""
         return sum(number for found, own, number in self.rows if found == name and labels.items() <= own.items())
@@ -65,9 +70,7 @@ class Gateway:
         return await ask(self.admin_port, get(path, "Connection: close"))
 
     async def metrics(self) -> Samples:
-        text = (await self.admin("/metrics")).body.decode()
-        families = text_string_to_metric_families(text)
-        return Samples([(s.name, dict(s.labels), s.value) for family in families for s in family.samples])
+        return Samples.of((await self.admin("/metrics")).body.decode())
 
     async def settled(self) -> Samples:
         """The metrics once no request is in flight."""
