@@ -18,6 +18,7 @@ import orjson
 
 from dataplane.exchange import Exchange
 from dataplane.http1.fields import value_of
+from dataplane.overload.shedding import waited_ms
 from dataplane.runtime import LogPolicy
 
 SERVICE: Final = "flexgate-dataplane"
@@ -109,6 +110,9 @@ def line_of(x: Exchange, policy: LogPolicy, ms: float, revision: int) -> bytes:
             "configVersion": revision,
         },
     }
+    queued = waited_ms(x.shedding_waiter, x.bulkhead_waiter)
+    if queued:
+        record["queued"] = round(queued, 3)
     if x.upstream_host:
         record["upstream"] = {
             "host": x.upstream_host,

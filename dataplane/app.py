@@ -49,6 +49,7 @@ class DataPlane:
         loop = asyncio.get_running_loop()
         self._writer = LogWriter(sys.stdout.buffer)
         self.node = Node(loop, self._writer, look_up_with(self.settings.dns_servers))
+        self.node.live.shedding.memory.limit = self.settings.memory_limit
         self.admin = Admin(self.node)
         self.source = _source(self.settings, self.node, self.epoch)
         self.node.source = self.source

@@ -176,6 +176,7 @@ def _runtime(
         system_endpoints=proxy.system_endpoints if proxy.HasField("system_endpoints") else defaults.SYSTEM_ENDPOINTS,
         metrics_enabled=settings.metrics.enabled if settings.metrics.HasField("enabled") else defaults.METRICS_ENABLED,
         header_conditions=any(route.entry.match.headers for route in router.routes()),
+        overload=of_settings.overload_policy(settings),
         compiled_at=time.time(),
     )
 

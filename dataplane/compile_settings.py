@@ -6,6 +6,11 @@ import ssl
 from collections.abc import Iterable
 from ipaddress import ip_network
 
+from dataplane.filters.backpressure import wanted
+from dataplane.overload.gate import Places
+from dataplane.overload.priorities import weights
+from dataplane.overload.shedding import OverloadPolicy
+from dataplane.overload.stages import Stage
 from dataplane.runtime import ConnectionLimits, LogPolicy, Networks
 from shared import defaults
 from shared.faults import ConfigError, Fault
@@ -55,6 +60,19 @@ def log_policy(settings: pb.Settings) -> LogPolicy:
         slow_ms=float(sampling.slow_ms),
         redact=frozenset(redact),
     )
+
+
+def overload_policy(settings: pb.Settings) -> OverloadPolicy:
+    """What bounds the requests in flight, and who goes first."""
+    section, places = settings.backpressure, None
+    if wanted(section, given=settings.HasField("backpressure")):
+        places = Places(
+            limit=section.max_concurrent or defaults.MAX_CONCURRENT,
+            most_waiting=section.max_queue_size if section.HasField("max_queue_size") else defaults.MAX_QUEUE_SIZE,
+            timeout=(section.queue_timeout or defaults.QUEUE_TIMEOUT) / 1000,
+        )
+    stages = tuple(Stage(one.queue_size, one.action) for one in section.thresholds) if places is not None else ()
+    return OverloadPolicy(places, section.adaptive, stages, weights(settings))
 
 
 def networks(texts: Iterable[str]) -> Networks:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from dataplane.compile_balancing import compile_balancing
 from dataplane.compile_settings import networks
 from dataplane.live import Live
+from dataplane.overload.gate import Places
 from dataplane.runtime import Endpoint, Guard, Upstream
 from dataplane.upstream.balancer import Sources
 from dataplane.upstream.policies import balancer
@@ -55,6 +56,19 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
         listed=endpoints,
         names=tuple(dict.fromkeys(one.name for one in endpoints if one.name is not None)),
         refresh=message.dns.refresh / 1000 if message.dns.HasField("refresh") else None,
+        bulkhead=live.bulkhead(message.name) if message.limits.max_connections else None,
+        places=_places(message.limits),
+    )
+
+
+def _places(limits: pb.Limits) -> Places | None:
+    """The places of the bulkhead; None: the upstream has none."""
+    if not limits.max_connections:
+        return None
+    return Places(
+        limit=limits.max_connections,
+        most_waiting=limits.max_queue_size if limits.HasField("max_queue_size") else defaults.MAX_QUEUE_SIZE,
+        timeout=(limits.queue_timeout or defaults.QUEUE_TIMEOUT) / 1000,
     )
 
 

@@ -199,6 +199,20 @@ class PoolExhausted(Unavailable):
     message = "All connections to the upstream service are in use"
 
 
+class Overloaded(Unavailable):
+    """More was asked than this worker may do at a time, and there was no place in the queue, or none in time."""
+
+    kind = "overloaded"
+    message = "The gateway is overloaded"
+
+
+class BulkheadFull(Unavailable):
+    """The upstream has as many requests as it may have, and there was no place in its queue, or none in time."""
+
+    source, kind = Source.UPSTREAM, "bulkhead_full"
+    message = "The upstream service has too many requests"
+
+
 TITLES = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",

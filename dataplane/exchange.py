@@ -16,8 +16,11 @@ from dataplane.http1.fields import Headers
 
 if TYPE_CHECKING:
     from dataplane.http1.downstream import DownstreamConnection
+    from dataplane.overload.gate import Waiter
+    from dataplane.overload.shedding import Shedding
     from dataplane.routing import Found
     from dataplane.runtime import Route, Runtime
+    from dataplane.upstream.bulkhead import Bulkhead
 
 
 class Exchange:
@@ -58,6 +61,8 @@ class Exchange:
     scopes: frozenset[str] | None = None
     hidden: bytes = b""  # the name of the header that must not reach the upstream
     limit_lines: bytes = b""  # header lines of the tightest limit
+    shedding: Shedding | None = None  # where it has a place, or waits for one
+    shedding_waiter: Waiter | None = None
 
     # forwarding
     attempts: int = 0
@@ -65,6 +70,9 @@ class Exchange:
     upstream_started: float = 0.0
     upstream_ms: float = 0.0
     upstream_status: int = 0
+
+    bulkhead: Bulkhead | None = None  # the same, at an upstream
+    bulkhead_waiter: Waiter | None = None
 
     # the answer
     status: int = 0

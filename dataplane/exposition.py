@@ -16,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from dataplane.overload import telling as overload
 from shared.histogram import PROMETHEUS_BOUNDS, PROMETHEUS_INDEXES
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class _NodeCollector(Collector):
         yield from _upstreams(self._node)
         yield from _endpoints(self._node)
         yield from _policies(self._node)
+        yield from overload.metrics(self._node.live)
         yield from _config(self._node)
 
 

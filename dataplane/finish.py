@@ -17,6 +17,10 @@ _UNCONFIGURED: Final = LogPolicy()
 def finish(x: Exchange, traffic: Traffic, events: Events, writer: LogWriter) -> None:
     """Close the books on an exchange."""
     traffic.in_flight -= 1
+    if x.shedding is not None:
+        x.shedding.go(x)
+    if x.bulkhead is not None:
+        x.bulkhead.go(x)
     ms = (x.connection.listener.clock() - x.started) * 1000.0
     route, runtime = x.route, x.runtime
     counts = route.traffic if route is not None else traffic.unmatched
@@ -24,7 +28,7 @@ def finish(x: Exchange, traffic: Traffic, events: Events, writer: LogWriter) -> 
     if x.status >= 500:
         _tell(x, events)
     policy = runtime.log if runtime is not None else _UNCONFIGURED
-    if wanted(policy, x.status, ms, random):
+    if (traffic.log_successes or x.status >= 400) and wanted(policy, x.status, ms, random):
         writer.put(line_of(x, policy, ms, runtime.revision if runtime is not None else 0))
     x.connection.finished(x)
 

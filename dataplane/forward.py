@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 async def forward(x: Exchange, route: Route, upstream: Upstream) -> UpstreamConnection:
     """A connection on which the answer's head has arrived; raises a GatewayError. The caller releases it."""
+    if upstream.bulkhead is not None:
+        place = upstream.bulkhead.come(x)  # `finish` gives it back
+        if place is not None:
+            await place
     at_hand = x.at_hand()
     fresh = False
     tried: tuple[Pool, ...] = ()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dataplane.config_source import Status
+from dataplane.overload import telling as overload
 from dataplane.upstream.endpoint_health import FULL_STEP
 from shared import API_VERSION, __version__
 
@@ -136,6 +137,7 @@ def deep(node: Node) -> Document:
             "inFlight": node.traffic.in_flight,
         },
         "rateLimits": {"rules": len(node.live.limits), "buckets": sum(map(len, node.live.limits.values()))},
+        "overload": overload.document(node.live),
         "memory": {"rssPeakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
         "eventLoopLagMs": round(node.deadlines.lag * 1000, 3),
         "config": {

@@ -42,6 +42,7 @@ class Listener:
         self.draining = False  # every answer ends its connection
         self.ending = False  # and so does every end of an exchange
         self.refused = 0
+        self.may_accept: Callable[[], bool] = lambda: True
         self.connections: set[DownstreamConnection] = set()
         self.tunnels: set[Tunnel] = set()
         self._by_ip: dict[str, int] = {}
@@ -111,7 +112,8 @@ class Listener:
         """Count a new connection in; False where it would be one too many."""
         limits, ip = self.limits, connection.ip
         per_ip = limits.max_connections_per_ip
-        if len(self.connections) >= limits.max_connections or (per_ip and self._by_ip.get(ip, 0) >= per_ip):
+        full = len(self.connections) >= limits.max_connections or (per_ip and self._by_ip.get(ip, 0) >= per_ip)
+        if full or not self.may_accept():
             self.refused += 1
             return False
         self._by_ip[ip] = self._by_ip.get(ip, 0) + 1

@@ -18,6 +18,8 @@ from dataplane.limits.algorithms import ALGORITHMS
 from dataplane.limits.counts import Counts
 from dataplane.limits.rule import Rule
 from dataplane.metrics import Traffic
+from dataplane.overload.shedding import Shedding
+from dataplane.upstream.bulkhead import Bulkhead
 from dataplane.upstream.endpoint_health import EndpointHealth
 from dataplane.upstream.pool import Pool, PoolKey
 from dataplane.upstream.resolving import Name
@@ -54,6 +56,8 @@ class Live:
         self.pools: dict[PoolKey, Pool] = {}
         self.names: dict[tuple[str, str], Name] = {}  # by upstream and host
         self.limits: dict[LimitKey, Counts] = {}
+        self.bulkheads: dict[str, Bulkhead] = {}
+        self.shedding = Shedding(loop, clock, traffic, self.events)
         self._turns: dict[str, Iterator[int]] = {}
 
     def pool(self, key: PoolKey, endpoint: Endpoint) -> Pool:
@@ -83,15 +87,28 @@ class Live:
             counts = self.limits[key] = ALGORITHMS[rule.algorithm](rule, self.wall() - self.clock())
         return counts
 
+    def bulkhead(self, upstream: str) -> Bulkhead:
+        """The places of an upstream that limits them."""
+        bulkhead = self.bulkheads.get(upstream)
+        if bulkhead is None:
+            bulkhead = self.bulkheads[upstream] = Bulkhead(upstream, self.loop, self.clock, self.events)
+        return bulkhead
+
     def turns(self, upstream: str) -> Iterator[int]:
         """Counts the picks of an upstream."""
         return self._turns.setdefault(upstream, itertools.count())
 
     def follow(self, upstreams: Iterable[Upstream]) -> None:
         """Take up what the configuration that is served now says of its upstreams."""
+        limited: set[str] = set()
         for upstream in upstreams:
             self._govern(upstream)
             upstream.balancer.serve()
+            if upstream.bulkhead is not None:
+                limited.add(upstream.name)
+                upstream.bulkhead.follow(upstream.places)
+        for name in [name for name in self.bulkheads if name not in limited]:
+            self.bulkheads.pop(name).follow(None)
 
     def relocate(self, upstream: Upstream, endpoints: Mapping[Pool, Endpoint]) -> None:
         """The endpoints of an upstream that serves are now these (a name has other addresses).
@@ -118,6 +135,12 @@ class Live:
         self.pools.pop(pool.key, None)
         pool.health.retire()
         pool.close()
+
+    def sweep(self) -> None:
+        """With each sweep of the deadlines: end what has waited too long."""
+        self.shedding.sweep()
+        for bulkhead in self.bulkheads.values():
+            bulkhead.expire()
 
     def retire(
         self,

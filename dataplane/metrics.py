@@ -91,9 +91,11 @@ class RouteTraffic:
             cell.touched = True
             self._traffic.touched.append(cell)
         cell.count += 1
-        cell.sum_ms += ms
-        bucket = bucket_of(ms)
-        cell.buckets[bucket] = cell.buckets.get(bucket, 0) + 1
+        every = self._traffic.histogram_every
+        if every == 1 or cell.count % every == 0:
+            bucket = bucket_of(ms)
+            cell.sum_ms += ms * every
+            cell.buckets[bucket] = cell.buckets.get(bucket, 0) + every
         cell.request_bytes += request_bytes
         cell.response_bytes += response_bytes
 
@@ -143,6 +145,8 @@ class Traffic:
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.log_successes = True
+        self.histogram_every = 1  # a request in so many is in the histograms, and stands for all of them
         self.auth_failures: dict[str, int] = {}
         self.log_lines_lost = 0
         self.touched: list[Cell] = []

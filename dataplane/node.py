@@ -40,9 +40,10 @@ class Node:
         self.live = Live(loop, self.deadlines, self.traffic)
         self.resolving = Resolving(self.live, look_up or look_up_with(), self._addresses_changed)
         self.log = writer
-        self.deadlines.also.append(writer.flush)
+        self.deadlines.also += [writer.flush, self.live.sweep]
         self.gateway = Gateway(self.traffic, self.live.events, writer, system_endpoints(self))
         self.listener = Listener(self.gateway.handle, self.deadlines, loop)
+        self.listener.may_accept = self.live.shedding.may_accept
         self.source: ConfigSource | None = None
         self.reporter: Reporter | None = None
         self.follow_log_level = False  # whether `logging.level` is the process's own level, too
@@ -89,6 +90,7 @@ class Node:
         self.gateway.runtime = compiled.runtime  # the swap
         if self.follow_log_level:
             log.set_level(compiled.runtime.log.level)
+        self.live.shedding.obey(compiled.runtime.overload)
         self.live.follow(compiled.runtime.upstreams.values())
         self.resolving.follow(compiled.runtime.upstreams.values())
         if previous is not None:

@@ -14,9 +14,12 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from dataplane.metrics import RouteTraffic, UpstreamTraffic
+from dataplane.overload.gate import Places
+from dataplane.overload.shedding import OverloadPolicy
 from dataplane.routing import Router
 from dataplane.routing.rewriting import Rewriting
 from dataplane.upstream.balancer import Balancer  # at run time, too: a compiled dataclass looks its fields' types up
+from dataplane.upstream.bulkhead import Bulkhead
 from shared.table import Table
 
 if TYPE_CHECKING:
@@ -88,6 +91,8 @@ class Upstream:
     listed: tuple[Listed, ...] = ()  # its endpoints as configured; the balancer has one for each address
     names: tuple[Name, ...] = ()  # live: those of them that are resolved
     refresh: float | None = None  # how often, in place of the TTL
+    bulkhead: Bulkhead | None = None  # live: how many exchanges may be at the upstream at a time …
+    places: Places | None = None  # … and how many that is
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +152,5 @@ class Runtime:
     system_endpoints: bool = True
     metrics_enabled: bool = True
     header_conditions: bool = False  # whether any route asks about headers
+    overload: OverloadPolicy | None = None
     compiled_at: float = 0.0  # epoch seconds

@@ -56,6 +56,7 @@ class Settings:
     drain_delay: float = 1.0  # seconds
     log_level: str | None = None
     dns_servers: tuple[str, ...] = ()  # "address:port"; empty: those of the system
+    memory_limit: int = 0  # bytes; 0: none
 
     @property
     def worker_dir(self) -> Path:
@@ -151,6 +152,17 @@ def _not_below(least: float) -> Callable[[str], float]:
     return seconds
 
 
+def _size(text: str) -> int:
+    """Bytes: a number, or one of kb, mb or gb."""
+    number, unit = text.lower(), 1
+    for suffix, factor in (("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30)):
+        if number.endswith(suffix):
+            number, unit = number.removesuffix(suffix), factor
+    if not number.isascii() or not number.isdigit():
+        raise ValueError(f"{text!r} is not a size: give bytes, or a number with kb, mb or gb; 0 is no limit")
+    return int(number) * unit
+
+
 def _readable(text: str) -> Path:
     """A file that must be there: said now, in one line, and not when it is needed."""
     try:
@@ -212,6 +224,12 @@ OPTIONS = (
         True,
     ),
     Option("log-level", "debug, info, warn or error (default: logging.level, else info)", "LEVEL", _level),
+    Option(
+        "memory-limit",
+        "shed load from 80 %% of so much memory on, accept no connection from 95 %% on; of each worker (default: none)",
+        "SIZE",
+        _size,
+    ),
     Option("cache-key", "", "KEY", _key, flag=False),
 )
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 async def tunnel(x: Exchange, upstream: UpstreamConnection) -> None:
     """Carry bytes both ways until the tunnel ends; the head of the 101 is written already."""
+    if x.shedding is not None:
+        x.shedding.go(x)  # it may stay for days, and costs little: it keeps no place among the requests in flight
     running = Tunnel(x, upstream)
     running.start()
     try:

@@ -70,7 +70,8 @@ RETRY_METHODS: Final = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 RETRY_BUDGET_PERCENT: Final = 20.0
 RETRY_BUDGET_MIN_PER_SECOND: Final = 10
 
-# backpressure
+# backpressure; the queue's also of upstreams[].limits
+MAX_CONCURRENT: Final = 1_000
 MAX_QUEUE_SIZE: Final = 1_000
 QUEUE_TIMEOUT: Final = 5_000
 

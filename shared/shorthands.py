@@ -33,6 +33,7 @@ UNITS: dict[str, Callable[[object], Scalar]] = {
             "Proxy.drainTimeout",
             "Redis.timeout",
             "Backpressure.queueTimeout",
+            "Limits.queueTimeout",
             "Sampling.slowMs",
         ),
         quantities.duration,

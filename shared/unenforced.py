@@ -72,10 +72,7 @@ LATER: dict[str, Later] = {
     "Settings.retry": _RETRY,
     "Upstream.retry": _RETRY,
     "Upstream.retries": Later(_RETRY.work, _RETRY.instead),
-    "Settings.backpressure": Later("load shedding", "nothing is queued or shed; connection limits hold", _enabled),
-    "Settings.priorities": Later("load shedding", "all requests are equal"),
     "Upstream.healthCheck": Later("resilience", "endpoints are not probed; all take their turn", _enabled),
-    "Upstream.limits": Later("resilience", "connectionPool.maxSockets alone bounds connections", _some),
     "Upstream.fallback": Later("resilience", "requests are not sent to the fallback"),
     "Upstream.http2": Later("HTTP/2", "HTTP/1.1 is spoken to the upstream"),
     "Route.split": Later("traffic splitting", "all requests go to the first of them"),
@@ -85,7 +82,6 @@ LATER: dict[str, Later] = {
     "Route.mirror": Later("mirroring", "no copies are sent", _some),
     "Route.fault": Later("fault injection", "no faults are injected", _some),
     "Settings.tracing": Later("tracing", "no spans are made; trace headers pass through", _enabled),
-    "Consumer.priority": Later("load shedding", "all requests are equal"),
 }
 """By "Message.field"."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dataplane.filters import api_key, rate_limit, scopes, unsupported_auth
+from dataplane.filters import api_key, backpressure, rate_limit, scopes, unsupported_auth
 from dataplane.filters.context import Context
 from dataplane.runtime import RequestFilter
 from shared.pb.resources_pb2 import Route
@@ -20,6 +20,7 @@ FILTERS: tuple[tuple[str, Build], ...] = (
     ("apiKey", api_key.build),
     ("scopes", scopes.build),
     ("rateLimit", rate_limit.build),
+    ("backpressure", backpressure.build),  # last: what is refused before takes no place
 )
 
 

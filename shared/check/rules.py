@@ -73,6 +73,7 @@ RULES: dict[str, Rule] = {
     "LoadBalancer.panicThreshold": _PERCENT,
     "LoadBalancer.on": one_of("ip", "consumer", forms={"header": "NAME", "cookie": "NAME"}),
     "Limits.maxConnections": _POSITIVE,
+    "Limits.queueTimeout": _SOME_TIME,
     "UpstreamTls.serverName": values.host,
     "Dns.refresh": between(100, 86_400_000, " ms"),
     "ConnectionPool.maxSockets": _POSITIVE,
@@ -129,6 +130,7 @@ RULES: dict[str, Rule] = {
     "IpFilter.deny": values.network,
     "Backpressure.maxConcurrent": _POSITIVE,
     "Backpressure.queueTimeout": _SOME_TIME,
+    "Threshold.queueSize": _POSITIVE,
     "Threshold.action": one_of("disable_logging", "sample_metrics", "reject_low_priority", "reject_all"),
     "Priority.weight": _WEIGHT,
     "Logging.level": one_of("debug", "info", "warn", "error"),
@@ -157,7 +159,7 @@ FREE = frozenset(
     Auth.query Auth.hideCredentials Auth.issuer Auth.audience Auth.jwks Auth.requiredClaims Auth.clientId
     Auth.clientSecret ApiKey.scopes RateLimit.message RateLimit.shadow RateLimit.enabled RouteRateLimit.message
     RouteRateLimit.shadow RateLimits.enabled RateLimits.shadow Redis.keyPrefix Proxy.systemEndpoints
-    Proxy.proxyProtocol Backpressure.enabled Backpressure.maxQueueSize Backpressure.adaptive Threshold.queueSize
+    Proxy.proxyProtocol Backpressure.enabled Backpressure.maxQueueSize Backpressure.adaptive
     Logging.redact Sampling.slowMs Metrics.enabled Tracing.enabled ListenerTls.clientCa
     """.split()  # noqa: SIM905  # a list of 70 quoted strings would be one per line
 )

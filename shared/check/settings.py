@@ -9,7 +9,7 @@ from shared.check.required import reference, required, unique
 from shared.defaults import ADMIN_PORT, MAX_HEADER_SIZE, MAX_HEADERS_SIZE, PORT
 from shared.faults import Fault
 from shared.field_path import item
-from shared.pb.resources_pb2 import Config, Proxy
+from shared.pb.resources_pb2 import Backpressure, Config, Proxy
 
 
 def faults(config: Config) -> Iterator[Fault]:
@@ -21,6 +21,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from limits.settings(settings.rate_limit)
     yield from upstreams.breaker(settings, "circuitBreaker")
     yield from upstreams.backoff(settings.retry, "retry")
+    yield from _thresholds(settings.backpressure)
     yield from _priorities(config)
     if settings.tracing.enabled:
         yield from required("tracing.otlp.endpoint", settings.tracing.otlp.endpoint, "where spans are sent")
@@ -39,6 +40,17 @@ def _proxy(proxy: Proxy) -> Iterator[Fault]:
     if proxy.HasField("tls"):
         yield from required("proxy.tls.cert", proxy.tls.cert, "a PEM file with the certificate chain")
         yield from required("proxy.tls.key", proxy.tls.key, "a PEM file with the private key")
+
+
+def _thresholds(backpressure: Backpressure) -> Iterator[Fault]:
+    """A threshold says from how many waiting requests on what is done."""
+    thresholds = backpressure.thresholds
+    for index, threshold in enumerate(thresholds):
+        at = item("backpressure.thresholds", index)
+        yield from required(f"{at}.queueSize", threshold.queue_size, "from how many waiting requests on, at least 1")
+        yield from required(f"{at}.action", threshold.action, "disable_logging, sample_metrics, reject_low_priority …")
+    pairs = ((item("backpressure.thresholds", i), (t.queue_size, t.action)) for i, t in enumerate(thresholds))
+    yield from unique(pairs, "a length and an action")
 
 
 def _priorities(config: Config) -> Iterator[Fault]:

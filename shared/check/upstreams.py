@@ -58,6 +58,9 @@ def _policies(upstream: Upstream, at: str) -> Iterator[Fault]:
         yield from required(f"{at}.loadBalancer.on", balancer.on, "ip, consumer, header:NAME or cookie:NAME")
     if check.path and ("*" in check.path or (not check.path.startswith("/")) or "#" in check.path):
         yield Fault(f"{at}.healthCheck.path", f'{check.path!r} is no path to ask; write one such as "/health"')
+    if upstream.limits.ListFields():
+        most = upstream.limits.max_connections
+        yield from required(f"{at}.limits.maxConnections", most, "how many requests may be at the upstream at a time")
     if bool(tls.cert) != bool(tls.key):
         missing = "key" if tls.cert else "cert"
         yield Fault(f"{at}.tls.{missing}", "cert and key belong together; give both or neither", "required")

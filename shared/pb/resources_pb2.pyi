@@ -944,26 +944,33 @@ class Limits(_message.Message):
 
     MAX_CONNECTIONS_FIELD_NUMBER: _builtins.int
     MAX_QUEUE_SIZE_FIELD_NUMBER: _builtins.int
+    QUEUE_TIMEOUT_FIELD_NUMBER: _builtins.int
     max_connections: _builtins.int
     max_queue_size: _builtins.int
+    queue_timeout: _builtins.int
     def __init__(
         self,
         *,
         max_connections: _builtins.int | None = ...,
         max_queue_size: _builtins.int | None = ...,
+        queue_timeout: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections", "_max_queue_size", b"_max_queue_size", "max_connections", b"max_connections", "max_queue_size", b"max_queue_size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections", "_max_queue_size", b"_max_queue_size", "_queue_timeout", b"_queue_timeout", "max_connections", b"max_connections", "max_queue_size", b"max_queue_size", "queue_timeout", b"queue_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections", "_max_queue_size", b"_max_queue_size", "max_connections", b"max_connections", "max_queue_size", b"max_queue_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections", "_max_queue_size", b"_max_queue_size", "_queue_timeout", b"_queue_timeout", "max_connections", b"max_connections", "max_queue_size", b"max_queue_size", "queue_timeout", b"queue_timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_connections: _TypeAlias = _typing.Literal["max_connections"]  # noqa: Y015
     _WhichOneofArgType__max_connections: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections"]  # noqa: Y015
     _WhichOneofReturnType__max_queue_size: _TypeAlias = _typing.Literal["max_queue_size"]  # noqa: Y015
     _WhichOneofArgType__max_queue_size: _TypeAlias = _typing.Literal["_max_queue_size", b"_max_queue_size"]  # noqa: Y015
+    _WhichOneofReturnType__queue_timeout: _TypeAlias = _typing.Literal["queue_timeout"]  # noqa: Y015
+    _WhichOneofArgType__queue_timeout: _TypeAlias = _typing.Literal["_queue_timeout", b"_queue_timeout"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connections) -> _WhichOneofReturnType__max_connections | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_queue_size) -> _WhichOneofReturnType__max_queue_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_timeout) -> _WhichOneofReturnType__queue_timeout | None: ...
 
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
 

@@ -57,6 +57,7 @@ class Bench:
         revision = self.compiled.runtime.revision + 1 if self.compiled is not None else 1
         compiled = compile_table(table, revision, self.compiled, self.live)
         self._resolve(compiled)
+        self.live.shedding.obey(compiled.runtime.overload)
         self.live.follow(compiled.runtime.upstreams.values())
         if self.compiled is not None:
             runtime = compiled.runtime

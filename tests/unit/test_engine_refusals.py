@@ -47,6 +47,8 @@ TABLE: dict[str, tuple[int, str, bool]] = {
     "NotConfigured": (503, "Service Unavailable", False),
     "NoEndpoint": (503, "Service Unavailable", False),
     "PoolExhausted": (503, "Service Unavailable", False),
+    "Overloaded": (503, "Service Unavailable", False),
+    "BulkheadFull": (503, "Service Unavailable", False),
 }
 SILENT = {"ClientGone"}
 """Nobody is there to read it: for logs and metrics only."""
