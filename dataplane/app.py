@@ -167,6 +167,7 @@ class DataPlane:
         await self.admin.close()
         self.node.deadlines.stop()
         self.node.live.retire((), (), (), ())
+        self.node.live.follow_store(None)
         self._writer.close()
 
 

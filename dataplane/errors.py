@@ -189,6 +189,12 @@ class NotConfigured(Unavailable):
     message = "This gateway has no configuration yet"
 
 
+class LimitStoreLost(Unavailable):
+    """The requests that a limit allows cannot be counted, and `onStoreError` is closed."""
+
+    kind = "limit_store_lost"
+
+
 class NoEndpoint(Unavailable):
     source, kind = Source.UPSTREAM, "no_endpoint"
     message = "No endpoint of the upstream service is available"

@@ -146,6 +146,16 @@ def _policies(node: Node) -> Iterator[Metric]:
         auth.add_metric([reason], count)
     yield limited
     yield shadowed
+    stores = node.live.stores.values()
+    yield CounterMetricFamily(
+        "rate_limit_store_errors", "Failures of the limits' store", value=sum(s.errors for s in stores)
+    )
+    yield CounterMetricFamily("rate_limit_store_calls", "Round trips to it", value=sum(s.calls for s in stores))
+    yield CounterMetricFamily(
+        "rate_limit_store_fallbacks", "Requests decided without it", value=sum(s.fallbacks for s in stores)
+    )
+    yield CounterMetricFamily("rate_limit_leases", "Leases taken from it", value=sum(s.leases for s in stores))
+    yield GaugeMetricFamily("rate_limit_store_up", "Whether it answers", value=int(any(s.up for s in stores)))
     yield auth
     yield CounterMetricFamily(
         "retry_attempts", "Attempts after the first", value=sum(u.repeated for u in traffic.upstreams)

@@ -43,7 +43,7 @@ def ready(node: Node) -> tuple[int, Document]:
     checks = {
         "config": "UP" if node.compiled is not None else "DOWN",
         "upstreams": _upstreams_check(node),
-        "redis": "DISABLED",
+        "redis": _redis(node),
         "controlPlane": _control_plane(status),
     }
     if node.draining or node.compiled is None:
@@ -56,6 +56,12 @@ def ready(node: Node) -> tuple[int, Document]:
     elif node.compiled is None:
         document["reason"] = "no configuration yet"
     return (503 if overall == "DOWN" else 200), document
+
+
+def _redis(node: Node) -> str:
+    """The store of shared limits; down it only degrades, since `onStoreError` decides."""
+    stores = node.live.stores.values()
+    return "DISABLED" if not stores else "UP" if all(store.up for store in stores) else "DOWN"
 
 
 def _control_plane(status: Status) -> str:
@@ -136,7 +142,11 @@ def deep(node: Node) -> Document:
             "refused": node.listener.refused,
             "inFlight": node.traffic.in_flight,
         },
-        "rateLimits": {"rules": len(node.live.limits), "buckets": sum(map(len, node.live.limits.values()))},
+        "rateLimits": {
+            "rules": len(node.live.limits),
+            "buckets": sum(map(len, node.live.limits.values())),
+            "store": [store.described() for store in node.live.stores.values()],
+        },
         "overload": overload.document(node.live),
         "memory": {"rssPeakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
         "eventLoopLagMs": round(node.deadlines.lag * 1000, 3),

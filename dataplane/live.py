@@ -17,6 +17,7 @@ from dataplane.http1.deadlines import Deadlines
 from dataplane.limits.algorithms import ALGORITHMS
 from dataplane.limits.counts import Counts
 from dataplane.limits.rule import Rule
+from dataplane.limits.store import Store, StoreKey
 from dataplane.metrics import Traffic
 from dataplane.overload.shedding import Shedding
 from dataplane.upstream.bulkhead import Bulkhead
@@ -58,6 +59,7 @@ class Live:
         self.limits: dict[LimitKey, Counts] = {}
         self.bulkheads: dict[str, Bulkhead] = {}
         self.shedding = Shedding(loop, clock, traffic, self.events)
+        self.stores: dict[StoreKey, Store] = {}
         self._turns: dict[str, Iterator[int]] = {}
 
     def pool(self, key: PoolKey, endpoint: Endpoint) -> Pool:
@@ -93,6 +95,19 @@ class Live:
         if bulkhead is None:
             bulkhead = self.bulkheads[upstream] = Bulkhead(upstream, self.loop, self.clock, self.events)
         return bulkhead
+    def store(self, key: StoreKey) -> Store:
+        """The store of shared limits; it connects once it is followed."""
+        store = self.stores.get(key)
+        if store is None:
+            store = self.stores[key] = Store(key, self.loop, self.events, self.clock)
+        return store
+
+    def follow_store(self, key: StoreKey | None) -> None:
+        """Be connected to the store of the configuration that is served now, and to no other."""
+        for other in [other for other in self.stores if other != key]:
+            self.stores.pop(other).close()
+        if key is not None and key in self.stores:
+            self.stores[key].start()
 
     def turns(self, upstream: str) -> Iterator[int]:
         """Counts the picks of an upstream."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dataplane.access_log import LogWriter
 from dataplane.compile import Compiled, compile_table
 from dataplane.config_source import ConfigSource, Status
+from dataplane.filters.limit_rules import store_key_of
 from dataplane.gateway import Gateway
 from dataplane.http1.deadlines import Deadlines
 from dataplane.listener import Listener
@@ -93,6 +94,7 @@ class Node:
         self.live.shedding.obey(compiled.runtime.overload)
         self.live.follow(compiled.runtime.upstreams.values())
         self.resolving.follow(compiled.runtime.upstreams.values())
+        self.live.follow_store(store_key_of(compiled.settings))
         if previous is not None:
             runtime = compiled.runtime
             self.live.retire(compiled.pools, compiled.limit_keys, runtime.routes, runtime.upstreams)

@@ -11,13 +11,15 @@ from dataplane.exchange import Exchange
 from dataplane.filters.context import Context, auth_of
 from dataplane.filters.reach import Test, reach
 from dataplane.http1.fields import value_of
+from dataplane.limits.asking import Rule as StoreRule
 from dataplane.limits.counts import Counts
 from dataplane.limits.rule import Rule
+from dataplane.limits.store import StoreKey
 from dataplane.live import LimitKey
 from dataplane.routing.pattern import BadPattern
 from shared import defaults
 from shared.faults import ConfigError, Fault
-from shared.pb.resources_pb2 import RateLimit, Route, RouteRateLimit
+from shared.pb.resources_pb2 import RateLimit, Route, RouteRateLimit, Settings
 
 KeyOf = Callable[[Exchange], str]
 Source = RateLimit | RouteRateLimit
@@ -25,6 +27,8 @@ Source = RateLimit | RouteRateLimit
 _LONGEST_KEY = 64
 """Longer values of a header are counted by their hash: clients choose them, and they must not fill memory."""
 _CONSUMERS = b"rateLimit of consumers"
+_CODES = {"token-bucket": 0, "fixed-window": 1, "sliding-window": 2}
+"""The algorithms, as the store's script has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Limit:
     applies: Test | None  # asked with the path; None: to all of the route
     head: bytes  # the header lines that never change, the last one open for the remaining requests
     name: bytes
+    store_key: str  # before what is counted apart; the same on all nodes that have this rule
+    store_rule: StoreRule
 
 
 def limits_of(route: Route, context: Context) -> list[Limit]:
@@ -70,6 +76,16 @@ def consumer_limit_keys(context: Context) -> list[LimitKey]:
     """The live state that the limits of consumers use."""
     limited = (c.rate_limit for c in context.consumers.values() if c.HasField("rate_limit"))
     return [_live_key(context, "consumer", rule) for rule in limited if _on(rule)]
+
+
+def store_key_of(settings: Settings) -> StoreKey | None:
+    """The store that counts, where limits are shared."""
+    config = settings.rate_limit
+    if config.backend != "redis" or (config.HasField("enabled") and not config.enabled):
+        return None
+    redis = config.redis
+    timeout = redis.timeout if redis.HasField("timeout") else defaults.REDIS_TIMEOUT
+    return StoreKey(redis.url, redis.key_prefix or defaults.REDIS_KEY_PREFIX, timeout / 1000.0)
 
 
 def _rules(route: Route, context: Context) -> Iterator[tuple[str, Source, Test | None]]:
@@ -117,35 +133,47 @@ def _live_key(context: Context, where: str, rule: Source) -> LimitKey:
 
 def _limit(context: Context, where: str, rule: Source, applies: Test | None) -> Limit:
     config = context.settings.rate_limit
+    store = store_key_of(context.settings)
     live_key = _live_key(context, where, rule)
+    counted = live_key[1]
     seconds = math.ceil(live_key[1].window)
     name = where.split(" ", 1)[0].encode()
     return Limit(
         where=where,
         counts=context.live.counts(live_key),
-        key=_key_of(live_key[2]),
+        key=_key_of(live_key[2], hashed=store is not None),
         message=rule.message,
         shadow=rule.shadow if rule.HasField("shadow") else config.shadow,
         applies=applies,
         head=b'RateLimit-Policy: "%b";q=%d;w=%d\r\nX-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: '
         % (name, rule.max, seconds, rule.max),
         name=name,
+        store_key=f"{store.prefix}{_digest(repr(live_key).encode())}:" if store is not None else "",
+        store_rule=(_CODES[counted.algorithm], counted.limit, counted.window, counted.burst),
     )
 
 
-def _key_of(word: str) -> KeyOf:
-    """What a limit counts by. Without a credential the address stands in, so that nobody is counted with everybody."""
+def _key_of(word: str, *, hashed: bool) -> KeyOf:
+    """What a limit counts by. Without a credential the address stands in, so that nobody is counted with everybody.
+
+    `hashed`: a header's value, which may be a secret, does not leave the process as it is.
+    """
+    longest = 0 if hashed else _LONGEST_KEY
     if word == "ip":
         return lambda x: x.client_ip
     if word == "route":
         return lambda x: ""
     if word.startswith("header:"):
         name = word.removeprefix("header:").strip().lower().encode()
-        return lambda x: _short(value_of(x.headers, name)) or x.client_ip
+        return lambda x: _short(value_of(x.headers, name), longest) or x.client_ip
     return lambda x: x.credential or x.client_ip
 
 
-def _short(value: bytes | None) -> str:
-    if value is None:
+def _short(value: bytes | None, longest: int) -> str:
+    if not value:
         return ""
-    return value.decode("latin-1") if len(value) <= _LONGEST_KEY else blake2b(value, digest_size=24).hexdigest()
+    return value.decode("latin-1") if len(value) <= longest else _digest(value)
+
+
+def _digest(value: bytes) -> str:
+    return blake2b(value, digest_size=16).hexdigest()

@@ -100,7 +100,7 @@ def test_deep_tells_everything(node: Node) -> None:
     node.apply(tabled(routed(rateLimit={"max": 1, "windowMs": MINUTE})), 3)
     found = json.loads(json.dumps(health.deep(node)))
     assert found["pools"] == {"origin": {"http://127.0.0.1:9": {"open": 0, "idle": 0}}}
-    assert found["rateLimits"] == {"rules": 1, "buckets": 0}
+    assert found["rateLimits"] == {"rules": 1, "buckets": 0, "store": []}
     assert found["config"]["revision"] == 3
     assert (found["config"]["source"], found["config"]["lastError"]) == ("cache", "refused")
     assert found["config"]["driftDetected"] == 2
