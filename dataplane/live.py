@@ -95,6 +95,7 @@ class Live:
         if bulkhead is None:
             bulkhead = self.bulkheads[upstream] = Bulkhead(upstream, self.loop, self.clock, self.events)
         return bulkhead
+
     def store(self, key: StoreKey) -> Store:
         """The store of shared limits; it connects once it is followed."""
         store = self.stores.get(key)

@@ -45,6 +45,7 @@ TABLE: dict[str, tuple[int, str, bool]] = {
     "RequestTimeout": (504, "Gateway Timeout", False),
     "Unavailable": (503, "Service Unavailable", False),
     "NotConfigured": (503, "Service Unavailable", False),
+    "LimitStoreLost": (503, "Service Unavailable", False),
     "NoEndpoint": (503, "Service Unavailable", False),
     "PoolExhausted": (503, "Service Unavailable", False),
     "Overloaded": (503, "Service Unavailable", False),
