@@ -144,6 +144,7 @@ class Live:
             pool.endpoint = endpoint
             pool.max_free, pool.keep_idle = upstream.max_free_sockets, upstream.keep_idle
             pool.keep_alive = upstream.keep_alive
+            pool.allow(upstream.max_sockets)
             if not pool.keep_alive:
                 pool.close()
 

@@ -37,6 +37,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.deadline = NEVER
         self.lost = False
+        self.placed = False  # it holds a place in the pool
         self.used = 0  # exchanges begun
         self._parser: http.HttpResponseParser | None = http.HttpResponseParser(self)
         self._blocked: asyncio.Future[None] | None = None

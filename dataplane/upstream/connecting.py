@@ -11,45 +11,52 @@ import asyncio
 from dataplane.errors import ConnectFailed, ConnectTimeout, GatewayError, PoolExhausted
 from dataplane.http1.upstream import UpstreamConnection
 from dataplane.runtime import Endpoint, Guard, Upstream
-from dataplane.upstream.pool import Pool
+from dataplane.upstream.pool import Pool, has_something_to_read
 from dataplane.upstream.spreading import blocked
 
 
 async def connect(pool: Pool, upstream: Upstream) -> UpstreamConnection:
-    """A new connection, or one that becomes idle while all allowed ones are in use.
+    """A new connection, or one that is given back while all allowed ones are in use.
 
     Raises ConnectFailed, ConnectTimeout or PoolExhausted.
     """
-    endpoint = pool.endpoint
-    if pool.open >= upstream.max_sockets:
+    if pool.open < pool.max_open:
+        pool.open += 1
+    else:
         connection = await _wait_for_one(pool, upstream)
         if connection is not None:
             return connection
-    pool.open += 1
     try:
-        connection = await _dial(pool, upstream, endpoint)
+        connection = await _dial(pool, upstream, pool.endpoint)
+        if connection.lost:
+            raise ConnectFailed(detail=f"{pool.address}: closed at once")
     except BaseException:
-        pool.open -= 1
-        pool.wake()
+        pool.vacate()
         raise
-    if connection.lost:
-        raise ConnectFailed(detail=f"{pool.address}: closed at once")
+    connection.placed = True
     pool.deadlines.add(connection)
     return connection
 
 
 async def _wait_for_one(pool: Pool, upstream: Upstream) -> UpstreamConnection | None:
+    """A connection that was given back, or None: a place to make one. First come, first served."""
+    if pool.idle:
+        # Whoever asks wants none that was used before: the oldest makes room, and its place comes to who waits.
+        pool.idle.popleft()[1].abort()
+    waiter = pool.join()
     try:
         async with asyncio.timeout(upstream.connect or None):
             while True:
-                waiter = pool.loop.create_future()
-                pool.waiters.append(waiter)
-                await waiter
-                connection = pool.take()
-                if connection is not None or pool.open < upstream.max_sockets:
+                connection = await waiter
+                if connection is None or not (connection.lost or has_something_to_read(connection.transport)):
                     return connection
-    except TimeoutError:
-        raise PoolExhausted(retry_after=1) from None
+                connection.abort()  # closed meanwhile: its place is ours, now or once the transport has let go of it
+                waiter = pool.join(first=True)
+    except BaseException as error:
+        pool.leave(waiter)
+        if isinstance(error, TimeoutError):
+            raise PoolExhausted(retry_after=1) from None
+        raise
 
 
 async def _dial(pool: Pool, upstream: Upstream, endpoint: Endpoint) -> UpstreamConnection:

@@ -53,7 +53,8 @@ class Pool:
         self.keep_idle = 60.0
         self.keep_alive = True
         self.max_free = 10
-        self.waiters: deque[asyncio.Future[None]] = deque()
+        self.max_open = 100
+        self.waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self.latency: PeakEwma | None = None  # where the policy asks for it
 
     def __repr__(self) -> str:
@@ -75,21 +76,23 @@ class Pool:
 
     def put(self, connection: UpstreamConnection) -> None:
         """Take back a connection that stands between two exchanges."""
+        if self.keep_alive and self.waiters and self._hand_over(connection):
+            return
         if not self.keep_alive or self.max_free == 0:
             connection.transport.close()
             return
         now = self.clock()
         connection.deadline = now + self.keep_idle
         self.idle.append((now, connection))
-        self.wake()
 
     def lost(self, connection: UpstreamConnection) -> None:
         """A connection of this pool is gone, whoever ended it."""
-        self.open -= 1
+        if not connection.placed:
+            return  # whoever dials still holds its place
         self.deadlines.discard(connection)
         if not connection.busy:
             self.idle = deque(entry for entry in self.idle if entry[1] is not connection)
-        self.wake()
+        self.vacate()
 
     def answered(self, status: int, ms: float) -> None:
         """An attempt here has its answer's head, after that many milliseconds."""
@@ -131,13 +134,51 @@ class Pool:
         while self.idle:
             self.idle.popleft()[1].transport.close()
 
-    def wake(self) -> None:
-        """Let one who waits for a connection look again."""
+    # ---- places: `open` counts connections and those who are about to make one, up to `max_open`
+
+    def vacate(self) -> None:
+        """A place is free: the first who waits has it from now on, unless an edit has left fewer places."""
+        if self.open > self.max_open or not self._hand_over(None):
+            self.open -= 1
+
+    def allow(self, places: int) -> None:
+        """So many connections may be open; where there are more places than before, those who wait have them."""
+        self.max_open = places
+        while self.open < places and self._hand_over(None):
+            self.open += 1
+
+    def join(self, *, first: bool = False) -> asyncio.Future[UpstreamConnection | None]:
+        """Wait for a connection, or a place to make one (None); `first`: before all others. Then `leave` or use it."""
+        waiter: asyncio.Future[UpstreamConnection | None] = self.loop.create_future()
+        if first:
+            self.waiters.appendleft(waiter)
+        else:
+            self.waiters.append(waiter)
+        self.allow(self.max_open)
+        return waiter
+
+    def leave(self, waiter: asyncio.Future[UpstreamConnection | None]) -> None:
+        """Whoever waits gives up; what it was given in this very moment goes to the next."""
+        if waiter in self.waiters:
+            self.waiters.remove(waiter)
+        elif waiter.done() and not waiter.cancelled():
+            connection = waiter.result()
+            if connection is None:
+                self.vacate()
+            elif not connection.lost:
+                self.put(connection)
+
+    def _hand_over(self, connection: UpstreamConnection | None) -> bool:
+        """Give a connection, or with None a place for one, to the first who waits. False: nobody does.
+
+        It is theirs at once, so that nobody who comes later can take it before they run.
+        """
         while self.waiters:
             waiter = self.waiters.popleft()
             if not waiter.done():
-                waiter.set_result(None)
-                return
+                waiter.set_result(connection)
+                return True
+        return False
 
 
 def has_something_to_read(transport: asyncio.BaseTransport) -> bool:
