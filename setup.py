@@ -20,6 +20,7 @@ REQUEST_PATH = [
     "dataplane/filters/api_key.py",
     "dataplane/filters/backpressure.py",
     "dataplane/filters/limit_rules.py",
+    "dataplane/filters/leased_limits.py",
     "dataplane/filters/local_limits.py",
     "dataplane/filters/shared_limits.py",
     "dataplane/headers.py",
@@ -55,6 +56,7 @@ REQUEST_PATH = [
     "dataplane/runtime.py",
     "dataplane/limits/asking.py",
     "dataplane/limits/counts.py",
+    "dataplane/limits/lease.py",
     "dataplane/limits/token_bucket.py",
     "dataplane/limits/windows.py",
 ]

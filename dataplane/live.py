@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from dataplane.events import Events
 from dataplane.http1.deadlines import Deadlines
 from dataplane.limits.algorithms import ALGORITHMS
+from dataplane.limits.asking import Rule as StoreRule
 from dataplane.limits.counts import Counts
+from dataplane.limits.lease import Leases
 from dataplane.limits.rule import Rule
 from dataplane.limits.store import Store, StoreKey
 from dataplane.metrics import Traffic
@@ -59,6 +61,7 @@ class Live:
         self.limits: dict[LimitKey, Counts] = {}
         self.bulkheads: dict[str, Bulkhead] = {}
         self.shedding = Shedding(loop, clock, traffic, self.events)
+        self.leases: dict[tuple[LimitKey, StoreKey], Leases] = {}
         self.stores: dict[StoreKey, Store] = {}
         self._turns: dict[str, Iterator[int]] = {}
 
@@ -102,6 +105,13 @@ class Live:
         if store is None:
             store = self.stores[key] = Store(key, self.loop, self.events, self.clock)
         return store
+
+    def leases_of(self, limit: LimitKey, rule: StoreRule, key: StoreKey) -> Leases:
+        """What this node holds of a rule that is counted in a store."""
+        leases = self.leases.get((limit, key))
+        if leases is None:
+            leases = self.leases[limit, key] = Leases(limit[1], rule, self.store(key))
+        return leases
 
     def follow_store(self, key: StoreKey | None) -> None:
         """Be connected to the store of the configuration that is served now, and to no other."""
@@ -171,6 +181,8 @@ class Live:
             self._put_away(pool)
         for limit in [limit for limit in self.limits if limit not in limits]:
             del self.limits[limit]
+        for held in [held for held in self.leases if held[0] not in limits or held[1] not in self.stores]:
+            del self.leases[held]
         for name in [name for name in self._turns if name not in upstreams]:
             del self._turns[name]
         self.traffic.forget(routes, upstreams)

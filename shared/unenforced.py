@@ -46,9 +46,6 @@ def _some(message: Any) -> bool:
 _BREAKER = Later("resilience", "no breaker opens; failures reach the client each time", _enabled)
 _RETRY = Later("resilience", "a failed attempt is not repeated", _enabled)
 _CORS = Later("CORS", "no CORS headers are added; the upstream's own pass through", _some)
-_LOCAL = Later(
-    "shared rate limits", "limits are local, divided by the number of live nodes", _other_than("local", "exact")
-)
 _CLAIM = Later(
     "identity", "the limit counts by credential, else by client address", lambda key: key.startswith("claim:")
 )
@@ -60,7 +57,6 @@ LATER: dict[str, Later] = {
     "Security.cors": _CORS,
     "Auth.type": _AUTH,
     "Credential.type": Later("identity", "the credential authenticates nobody", _other_than("apiKey")),
-    "RateLimits.mode": _LOCAL,
     "RateLimits.key": _CLAIM,
     "RateLimit.key": _CLAIM,
     "RouteRateLimit.key": _CLAIM,

@@ -13,13 +13,14 @@ from dataplane.filters.reach import Test, reach
 from dataplane.http1.fields import value_of
 from dataplane.limits.asking import Rule as StoreRule
 from dataplane.limits.counts import Counts
+from dataplane.limits.lease import Leases
 from dataplane.limits.rule import Rule
 from dataplane.limits.store import StoreKey
 from dataplane.live import LimitKey
 from dataplane.routing.pattern import BadPattern
 from shared import defaults
 from shared.faults import ConfigError, Fault
-from shared.pb.resources_pb2 import RateLimit, Route, RouteRateLimit, Settings
+from shared.pb.resources_pb2 import RateLimit, RateLimits, Route, RouteRateLimit, Settings
 
 KeyOf = Callable[[Exchange], str]
 Source = RateLimit | RouteRateLimit
@@ -45,6 +46,7 @@ class Limit:
     name: bytes
     store_key: str  # before what is counted apart; the same on all nodes that have this rule
     store_rule: StoreRule
+    leases: Leases | None  # where requests are leased
 
 
 def limits_of(route: Route, context: Context) -> list[Limit]:
@@ -86,6 +88,11 @@ def store_key_of(settings: Settings) -> StoreKey | None:
     redis = config.redis
     timeout = redis.timeout if redis.HasField("timeout") else defaults.REDIS_TIMEOUT
     return StoreKey(redis.url, redis.key_prefix or defaults.REDIS_KEY_PREFIX, timeout / 1000.0)
+
+
+def leased(config: RateLimits) -> bool:
+    """Whether requests are taken from the store ahead of time."""
+    return (config.mode or defaults.RATE_LIMIT_MODE) == "leased"
 
 
 def _rules(route: Route, context: Context) -> Iterator[tuple[str, Source, Test | None]]:
@@ -138,6 +145,8 @@ def _limit(context: Context, where: str, rule: Source, applies: Test | None) -> 
     counted = live_key[1]
     seconds = math.ceil(live_key[1].window)
     name = where.split(" ", 1)[0].encode()
+    store_rule = (_CODES[counted.algorithm], counted.limit, counted.window, counted.burst)
+    leases = context.live.leases_of(live_key, store_rule, store) if store is not None and leased(config) else None
     return Limit(
         where=where,
         counts=context.live.counts(live_key),
@@ -149,7 +158,8 @@ def _limit(context: Context, where: str, rule: Source, applies: Test | None) -> 
         % (name, rule.max, seconds, rule.max),
         name=name,
         store_key=f"{store.prefix}{_digest(repr(live_key).encode())}:" if store is not None else "",
-        store_rule=(_CODES[counted.algorithm], counted.limit, counted.window, counted.burst),
+        store_rule=store_rule,
+        leases=leases,
     )
 
 

@@ -6,7 +6,8 @@ Where they are counted is the configuration's choice: in memory, or in a Redis t
 from __future__ import annotations
 
 from dataplane.filters.context import Context
-from dataplane.filters.limit_rules import limits_of, limits_of_consumers, store_key_of
+from dataplane.filters.leased_limits import LeasedLimits
+from dataplane.filters.limit_rules import leased, limits_of, limits_of_consumers, store_key_of
 from dataplane.filters.local_limits import LocalLimits
 from dataplane.filters.shared_limits import SharedLimits
 from dataplane.runtime import RequestFilter
@@ -23,4 +24,5 @@ def build(route: Route, context: Context) -> RequestFilter | None:
     if key is None:
         return LocalLimits(route.name, limits, consumers, live)
     without = config.on_store_error or defaults.RATE_LIMIT_ON_STORE_ERROR
-    return SharedLimits(route.name, limits, consumers, live, live.store(key), without)
+    step = LeasedLimits if leased(config) else SharedLimits
+    return step(route.name, limits, consumers, live, live.store(key), without)

@@ -116,6 +116,10 @@ class Store:
 
     # ---- those who ask
 
+    def now(self) -> float:
+        """Seconds of the clock that its deadlines and leases go by."""
+        return self._clock()
+
     def ask(self, ask: Ask, name: str, granting: list[str], counting: list[str], rules: list[Rule]) -> None:
         """Ask for one request of each key; the answer comes to `ask`. `name`: the same for the same keys.
 

@@ -26,7 +26,6 @@ def warned(text: str) -> list[str]:
         ("security: {ipFilter: {deny: [10.0.0.1]}}\n", "security.ipFilter"),
         ("security: {cors: {origins: ['*']}}\n", "security.cors"),
         ("security: {auth: {type: jwt, jwksUrl: 'https://x/keys'}}\n", "security.auth.type"),
-        (RATES % "mode: leased", "rateLimit.mode"),
         (RATES % "key: 'claim:sub'", "rateLimit.key"),
         (RATES % "perRoute: [{path: /a, max: 1, windowMs: 1, key: 'claim:x'}]", "rateLimit.perRoute[0].key"),
         ("circuitBreaker: {failureThreshold: 5}\n", "circuitBreaker"),
