@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from contextlib import AsyncExitStack
+
 import pytest
 
-from tests.support.client import chunked, connected, get, post
+from tests.support.client import RawClient, chunked, connected, get, let_go, post
 from tests.support.deadline import eventually
-from tests.support.gateway import proxied
-from tests.support.origin import OK, Peer, answering, echo
+from tests.support.gateway import document, proxied, running_gateway
+from tests.support.origin import OK, Peer, answering, echo, serving
 
 SMALL = {"maxBodySize": 100}
 HEADS = {"maxHeaderSize": 1000, "maxHeadersSize": 4000}
@@ -149,6 +153,45 @@ async def test_connections_of_one_address_are_limited() -> None:
         async with connected(gateway.port) as second:
             assert await second.whole(get()) is None
         assert (await first.ask(get())).status == 200
+
+
+@pytest.mark.parametrize(("listens", "comes_from"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")])
+async def test_the_places_of_an_address_come_back(listens: str, comes_from: str) -> None:
+    """Over IPv4, IPv6 and both at once: refused ones are counted and take no place, closed ones give theirs back."""
+    if ":" in listens and not _has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    async with serving(echo) as origin, AsyncExitStack() as stack:
+        text = document(origin.url, proxy={"maxConnectionsPerIp": 2})
+        gateway = await stack.enter_async_context(running_gateway(text, host=listens))
+
+        async def connect() -> RawClient:
+            reader, writer = await asyncio.open_connection(comes_from, gateway.port)
+            stack.push_async_callback(let_go, writer)
+            return RawClient(reader, writer)
+
+        first, second, third, fourth = [await connect() for _ in range(4)]
+        assert [await client.whole(get()) is not None for client in (first, second, third, fourth)] == [
+            True,
+            True,
+            False,
+            False,
+        ]
+        assert (await gateway.metrics()).value("connections_refused_total") == 2
+        first.abort()
+
+        async def another() -> bool:
+            return await (await connect()).whole(get()) is not None
+
+        assert await eventually(another, bool)
+        assert await second.whole(get()) is not None
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 async def test_pipelining_is_bounded() -> None:
