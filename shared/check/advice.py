@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from shared.check.upstreams import endpoints
 from shared.check.values import split_url
+from shared.defaults import MAX_QUEUE_SIZE
 from shared.faults import Fault
 from shared.field_path import item
 from shared.pb.resources_pb2 import Config
 
 NOT_ALLOWED = "not_allowed"
+NO_EFFECT = "no_effect"
 
 
 def advice(config: Config) -> list[Fault]:
     """The warnings about a configuration without faults."""
-    return list(_unreachable(config))
+    return [*_unreachable(config), *_idle_thresholds(config)]
 
 
 def _unreachable(config: Config) -> Iterator[Fault]:
@@ -31,6 +33,21 @@ def _unreachable(config: Config) -> Iterator[Fault]:
                 yield Fault(
                     where, f"{host} is not in security.allowedHosts, so requests to it are refused", NOT_ALLOWED
                 )
+
+
+def _idle_thresholds(config: Config) -> Iterator[Fault]:
+    """Thresholds that are never reached, or have nobody to refuse."""
+    backpressure, priorities = config.settings.backpressure, config.settings.priorities
+    most = backpressure.max_queue_size if backpressure.HasField("max_queue_size") else MAX_QUEUE_SIZE
+    default = next((one.weight for one in priorities if one.name == "default"), 0)
+    classes = {one.weight for one in priorities} | {default}
+    for index, threshold in enumerate(backpressure.thresholds):
+        at = item("backpressure.thresholds", index)
+        if threshold.queue_size > most:
+            yield Fault(f"{at}.queueSize", f"is never reached: at most {most} wait (maxQueueSize)", NO_EFFECT)
+        if threshold.action == "reject_low_priority" and len(classes) == 1:
+            message = "refuses nobody: all requests have the same priority; give `priorities` with different weights"
+            yield Fault(f"{at}.action", message, NO_EFFECT)
 
 
 def _covered(host: str, allowed: Sequence[str]) -> bool:
