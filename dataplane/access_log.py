@@ -120,6 +120,8 @@ def line_of(x: Exchange, policy: LogPolicy, ms: float, revision: int) -> bytes:
             "statusCode": x.upstream_status or None,
             "attempts": x.attempts,
         }
+        if x.fallback:
+            record["upstream"]["fallback"] = x.fallback
     if x.error is not None:
         record["error"] = {"kind": x.error.kind, "source": x.error.source.value, "message": str(x.error)}
     if not policy.json:

@@ -11,8 +11,9 @@ import contextlib
 import gc
 import ssl
 import sys
+import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from random import uniform
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,9 @@ _LAST_CALL_SECONDS = 0.1
 class DataPlane:
     """One worker. `start` returns when it serves (or waits for its first configuration), `stop` when it is drained."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
+        self._clock = clock
         self.epoch = uuid.uuid4().hex
         self._tasks: list[asyncio.Task[None]] = []
         self._reporter: Reporter | None = None
@@ -48,7 +50,7 @@ class DataPlane:
         """Boot, listen, follow. Raises ConfigError or StartError; nothing is left behind then."""
         loop = asyncio.get_running_loop()
         self._writer = LogWriter(sys.stdout.buffer)
-        self.node = Node(loop, self._writer, look_up_with(self.settings.dns_servers))
+        self.node = Node(loop, self._writer, look_up_with(self.settings.dns_servers), self._clock)
         self.node.live.shedding.memory.limit = self.settings.memory_limit
         self.admin = Admin(self.node)
         self.source = _source(self.settings, self.node, self.epoch)

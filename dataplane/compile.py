@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from dataplane import compile_settings as of_settings
+from dataplane.compile_resilience import fallback_faults
 from dataplane.compile_upstream import compile_upstream
 from dataplane.filters import filters_of
 from dataplane.filters.context import Context, auth_of
@@ -91,6 +92,7 @@ def compile_table(table: Table, revision: int, previous: Compiled | None, live: 
                 entries.append(Entry(_match(message), routes[name]))
             except ConfigError as error:
                 faults += error.faults
+    faults += fallback_faults(upstreams)
     faults += [_no_upstream(r) for r in routes.values() if ("upstream", r.upstream) not in table]
     router = (previous.runtime.router if previous is not None else Router()).changed(dropped, _sound(entries, faults))
     if faults:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from dataplane.compile_balancing import compile_balancing
+from dataplane.compile_resilience import breaker_policy, budget_policy, retry_policy
 from dataplane.compile_settings import networks
 from dataplane.live import Live
 from dataplane.overload.gate import Places
@@ -28,6 +29,7 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
     guard = _guard(settings)
     endpoints = tuple(_listed(message, _endpoint(item, message, tls), guard, live) for item in listed)
     timeout, overall = message.timeout, settings.proxy.timeout
+    breaking, budget = breaker_policy(message, settings), budget_policy(message, settings)
     own_pool, shared_pool = message.connection_pool, settings.connection_pool
 
     def ms(name: str, default: int) -> float:
@@ -58,6 +60,12 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
         refresh=message.dns.refresh / 1000 if message.dns.HasField("refresh") else None,
         bulkhead=live.bulkhead(message.name) if message.limits.max_connections else None,
         places=_places(message.limits),
+        breaker=live.breaker(message.name, breaking) if breaking is not None else None,
+        breaker_policy=breaking,
+        retry=retry_policy(message, settings, live.draw),
+        retry_budget=live.retry_budget(message.name, budget),
+        budget_policy=budget,
+        fallback=message.fallback,
     )
 
 

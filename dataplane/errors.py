@@ -195,6 +195,13 @@ class LimitStoreLost(Unavailable):
     kind = "limit_store_lost"
 
 
+class BreakerOpen(Unavailable):
+    """The upstream failed too often of late; it is left alone for a while."""
+
+    source, kind = Source.UPSTREAM, "breaker_open"
+    message = "The upstream service is failing and is given time to recover"
+
+
 class NoEndpoint(Unavailable):
     source, kind = Source.UPSTREAM, "no_endpoint"
     message = "No endpoint of the upstream service is available"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dataplane.overload.gate import Waiter
     from dataplane.overload.shedding import Shedding
     from dataplane.routing import Found
-    from dataplane.runtime import Route, Runtime
+    from dataplane.runtime import Route, Runtime, Upstream
     from dataplane.upstream.bulkhead import Bulkhead
 
 
@@ -65,7 +65,14 @@ class Exchange:
     shedding_waiter: Waiter | None = None
 
     # forwarding
+    upstream: Upstream | None = None  # of the last attempt
+    fallback: str = ""  # the upstream that stood in for the route's own
     attempts: int = 0
+    tries: int = 0  # those that failed at this upstream
+    fresh: bool = False  # a kept-alive connection was closed under it: only a new one will do
+    sent: bool = False  # some of the request went to an endpoint, and may have been processed
+    continued: bool = False  # the client was told to send its body
+    breaker_token: int = 0
     upstream_host: str = ""
     upstream_started: float = 0.0
     upstream_ms: float = 0.0

@@ -45,6 +45,7 @@ class _NodeCollector(Collector):
         yield from _requests(self._node)
         yield from _upstreams(self._node)
         yield from _endpoints(self._node)
+        yield from _resilience(self._node)
         yield from _policies(self._node)
         yield from overload.metrics(self._node.live)
         yield from _config(self._node)
@@ -157,9 +158,29 @@ def _policies(node: Node) -> Iterator[Metric]:
     yield CounterMetricFamily("rate_limit_leases", "Leases taken from it", value=sum(s.leases for s in stores))
     yield GaugeMetricFamily("rate_limit_store_up", "Whether it answers", value=int(any(s.up for s in stores)))
     yield auth
-    yield CounterMetricFamily(
-        "retry_attempts", "Attempts after the first", value=sum(u.repeated for u in traffic.upstreams)
-    )
+
+
+def _resilience(node: Node) -> Iterator[Metric]:
+    labels = ["upstream"]
+    state = GaugeMetricFamily("circuit_breaker_state", "0 closed, 1 half-open, 2 open", labels=labels)
+    opened = CounterMetricFamily("circuit_breaker_opened", "How often a breaker opened", labels=labels)
+    refused = CounterMetricFamily("circuit_breaker_refused", "Attempts that a breaker did not allow", labels=labels)
+    retries = CounterMetricFamily("retry_attempts", "Attempts after the first", labels=labels)
+    spent = CounterMetricFamily("retry_budget_exhausted", "Retries for which no budget was left", labels=labels)
+    fallen = CounterMetricFamily("upstream_fallback", "Requests sent elsewhere", labels=["upstream", "fallback"])
+    for traffic in node.traffic.upstreams:
+        name = traffic.upstream
+        retries.add_metric([name], traffic.repeated)
+        for fallback, count in traffic.fallbacks.items():
+            fallen.add_metric([name, fallback], count)
+    for upstream in node.upstreams:
+        name, breaker = upstream.name, upstream.breaker
+        spent.add_metric([name], upstream.retry_budget.exhausted)
+        if breaker is not None:
+            state.add_metric([name], breaker.state)
+            opened.add_metric([name], breaker.opened)
+            refused.add_metric([name], breaker.refused)
+    yield from (state, opened, refused, retries, spent, fallen)
 
 
 def _config(node: Node) -> Iterator[Metric]:

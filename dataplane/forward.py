@@ -1,17 +1,19 @@
-"""The attempt loop: pick an endpoint, send the request, wait for the head of its answer.
+"""The attempt loop: pick an endpoint, send the request, wait for the head of its answer; again or elsewhere, if it may.
 
-An attempt is repeated only when it cannot have been processed: no connection came about, or a kept-alive connection was
-closed under a request that may be sent twice (RFC 9110 9.2.2, 9112 9.3.1).
+What follows an attempt is decided by pure functions beside it (attempt.py, upstream/retrying.py); the loop only waits
+and does what they say. Three things may follow: the same request at once on a fresh connection (a kept-alive one was
+closed under it), a retry within the upstream's policy, or the fallback upstream where this one never got the request.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from dataplane.attempt import IDEMPOTENT, answered, send, take
-from dataplane.errors import ConnectionLost, GatewayError, NoEndpoint
-from dataplane.runtime import Route, Upstream
-from dataplane.streaming import stop_sending
+from dataplane.attempt import answered, choose, send, take, unanswered
+from dataplane.errors import BreakerOpen, ConnectFailed, NoEndpoint
+from dataplane.runtime import Route, Runtime, Upstream
+from dataplane.streaming import let_go
 from dataplane.upstream.connecting import connect
 from dataplane.upstream.resolving import first_addresses
 
@@ -20,50 +22,65 @@ if TYPE_CHECKING:
     from dataplane.http1.upstream import UpstreamConnection
     from dataplane.upstream.pool import Pool
 
+_NEVER_ASKED = (BreakerOpen, NoEndpoint, ConnectFailed)
+"""Errors after which the upstream has not seen the request."""
 
-async def forward(x: Exchange, route: Route, upstream: Upstream) -> UpstreamConnection:
+
+async def forward(x: Exchange, route: Route, runtime: Runtime) -> UpstreamConnection:
     """A connection on which the answer's head has arrived; raises a GatewayError. The caller releases it."""
-    if upstream.bulkhead is not None:
-        place = upstream.bulkhead.come(x)  # `finish` gives it back
-        if place is not None:
-            await place
+    upstream = runtime.upstreams[route.upstream]
     at_hand = x.at_hand()
-    fresh = False
     tried: tuple[Pool, ...] = ()
     while True:
-        pool = upstream.balancer.pick(x, tried)
-        if pool is None:
-            await first_addresses(upstream)
-            pool = upstream.balancer.pick(x, tried)
-            if pool is None:
-                raise NoEndpoint
-        connection = None if fresh else take(pool, x)
-        reused = connection is not None
+        pool = connection = None
         try:
+            if upstream.bulkhead is not None and (place := upstream.bulkhead.come(x)) is not None:
+                await place
+            pool = choose(x, upstream, tried) or await _first(x, upstream, tried)
+            connection = take(pool, x)
             if connection is None:
                 connection = await connect(pool, upstream)
             await send(x, route, upstream, connection, at_hand)
         except BaseException as error:
-            x.upstream_ms = (pool.clock() - x.upstream_started) * 1000.0 if x.upstream_started else 0.0
+            pause = unanswered(x, upstream, pool, connection, error, at_hand)
             if connection is not None:
-                await stop_sending(connection)
-                connection.release()
-            if connection is not None and reused and _was_stale(error, connection) and _may_repeat(x, at_hand):
-                fresh = True
-                upstream.traffic.repeated += 1
+                await let_go(connection)
+            if pause < 0.0:
+                other = _stand_in(x, runtime, upstream, error)
+                if other is None:
+                    raise
+                upstream, tried, x.tries = other, (), 0
                 continue
-            if isinstance(error, GatewayError):
-                upstream.traffic.failed(error)
-                pool.failed(error)
-            raise
-        answered(x, upstream, connection)
-        return connection
+        else:
+            pause = answered(x, upstream, connection, at_hand)
+            if pause < 0.0:
+                return connection
+            await let_go(connection)
+        if pool is not None:
+            tried = (*tried, pool)
+        if pause:
+            await asyncio.sleep(pause)
+        if at_hand is None:
+            x.body.rewind()
+            at_hand = x.at_hand()
 
 
-def _was_stale(error: BaseException, connection: UpstreamConnection) -> bool:
-    """Whether a kept-alive connection was closed before the endpoint can have seen the request."""
-    return isinstance(error, ConnectionLost) and not connection.heard
+async def _first(x: Exchange, upstream: Upstream, tried: tuple[Pool, ...]) -> Pool:
+    """The endpoint for an attempt, once its upstream's names have addresses; raises NoEndpoint or a ConnectFailed."""
+    await first_addresses(upstream)
+    pool = choose(x, upstream, tried)
+    if pool is None:
+        raise NoEndpoint
+    return pool
 
 
-def _may_repeat(x: Exchange, at_hand: list[bytes] | None) -> bool:
-    return x.method in IDEMPOTENT and at_hand is not None
+def _stand_in(x: Exchange, runtime: Runtime, upstream: Upstream, error: BaseException) -> Upstream | None:
+    """The upstream's fallback, where it has one and has not been sent the request."""
+    if not upstream.fallback or x.sent or not isinstance(error, _NEVER_ASKED):
+        return None
+    other = runtime.upstreams[upstream.fallback]
+    if x.bulkhead is not None:
+        x.bulkhead.go(x)
+    x.fallback = other.name
+    upstream.traffic.fell_back(other.name)
+    return other

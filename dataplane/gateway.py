@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from dataplane import respond
 from dataplane.access_log import LogWriter
 from dataplane.admission import CorrelationIds, admit, admit_body, begin
-from dataplane.errors import ClientGone, GatewayError
+from dataplane.attempt import broke_off
+from dataplane.errors import ClientGone, GatewayError, UpstreamError
 from dataplane.events import Events
 from dataplane.exchange import Exchange
 from dataplane.finish import finish
@@ -59,14 +60,16 @@ class Gateway:
                 if pending is not None:
                     await pending
             admit_body(x, route)
-            upstream = runtime.upstreams[route.upstream]
-            answer = await forward(x, route, upstream)
+            answer = await forward(x, route, runtime)
             try:
                 rest = respond.relay_head(x, answer, runtime.max_response)
                 if rest is not None:
                     await relay_body(x, answer, rest, runtime.max_response)
                 if x.status == 101:
                     await tunnel(x, answer)
+            except UpstreamError as error:
+                broke_off(x, answer, error)
+                raise
             finally:
                 if answer.sender is not None:
                     await stop_sending(answer)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from dataplane.config_source import Status
 from dataplane.overload import telling as overload
+from dataplane.upstream.breaker import CLOSED, STATES, Breaker
 from dataplane.upstream.endpoint_health import FULL_STEP
 from shared import API_VERSION, __version__
 
 if TYPE_CHECKING:
     from dataplane.node import Node
+    from dataplane.runtime import Upstream
     from dataplane.upstream.pool import Pool
 
 Document = dict[str, Any]
@@ -71,13 +73,13 @@ def _control_plane(status: Status) -> str:
 
 
 def _upstreams_check(node: Node) -> str:
-    """DOWN: an upstream has no endpoint that is available; DEGRADED: one is out."""
+    """DOWN: an upstream has no endpoint that is available; DEGRADED: one is out, or a breaker is not closed."""
     found = "UP"
     for upstream in node.compiled.runtime.upstreams.values() if node.compiled is not None else ():
         out = [not pool.health.available for pool in upstream.balancer.endpoints]
         if out and all(out):
             return "DOWN"
-        if any(out):
+        if any(out) or _failing(upstream):
             found = "DEGRADED"
     return found
 
@@ -132,7 +134,9 @@ def deep(node: Node) -> Document:
         "status": ready(node)[1]["status"],
         "timestamp": _now(),
         "uptime": round(time.monotonic() - node.started, 3),
-        "circuitBreakers": {},
+        "circuitBreakers": {
+            upstream.name: _breaker(upstream.breaker, node) for upstream in node.upstreams if upstream.breaker
+        },
         "upstreams": _upstreams(node),
         "pools": pools,
         "names": _names(node),
@@ -179,6 +183,22 @@ def _names(node: Node) -> Document:
             "error": name.error or None,
         }
     return names
+
+
+def _failing(upstream: Upstream) -> bool:
+    return upstream.breaker is not None and upstream.breaker.state != CLOSED
+
+
+def _breaker(breaker: Breaker, node: Node) -> Document:
+    """`failures` and `successes` are those of the window; while half-open, of the probes."""
+    live = node.live
+    failed = breaker.last_failure
+    return {
+        "state": STATES[breaker.state],
+        "failures": breaker.failures(live.clock()),
+        "successes": breaker.successes(live.clock()),
+        "lastFailureTime": _time(live.wall() - live.clock() + failed) if failed else None,
+    }
 
 
 def _now() -> str:

@@ -22,16 +22,24 @@ from dataplane.limits.rule import Rule
 from dataplane.limits.store import Store, StoreKey
 from dataplane.metrics import Traffic
 from dataplane.overload.shedding import Shedding
+from dataplane.upstream.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, BreakerPolicy
 from dataplane.upstream.bulkhead import Bulkhead
 from dataplane.upstream.endpoint_health import EndpointHealth
 from dataplane.upstream.pool import Pool, PoolKey
 from dataplane.upstream.resolving import Name
+from dataplane.upstream.retry_budget import BudgetPolicy, RetryBudget
 
 if TYPE_CHECKING:
     from dataplane.runtime import Endpoint, Upstream
 
 LimitKey = tuple[str, Rule, str]
 """(where the rule stands, the rule, what it counts by): an edit that touches none of it keeps the counts."""
+
+_BREAKER_EVENTS = {
+    CLOSED: "circuit_breaker.closed",
+    HALF_OPEN: "circuit_breaker.half_open",
+    OPEN: "circuit_breaker.opened",
+}
 
 
 class Live:
@@ -63,6 +71,8 @@ class Live:
         self.shedding = Shedding(loop, clock, traffic, self.events)
         self.leases: dict[tuple[LimitKey, StoreKey], Leases] = {}
         self.stores: dict[StoreKey, Store] = {}
+        self.breakers: dict[str, Breaker] = {}
+        self.retry_budgets: dict[str, RetryBudget] = {}
         self._turns: dict[str, Iterator[int]] = {}
 
     def pool(self, key: PoolKey, endpoint: Endpoint) -> Pool:
@@ -78,6 +88,7 @@ class Live:
                 traffic=self.traffic.upstream(key[0]),
             )
             pool = self.pools[key] = Pool(key, endpoint, self.loop, self.deadlines, health)
+            pool.clock = self.clock
         return pool
 
     def name(self, upstream: str, host: str) -> Name:
@@ -124,6 +135,23 @@ class Live:
         """Counts the picks of an upstream."""
         return self._turns.setdefault(upstream, itertools.count())
 
+    def breaker(self, upstream: str, policy: BreakerPolicy) -> Breaker:
+        """The breaker of an upstream; the policy is for a new one, see `follow`."""
+        breaker = self.breakers.get(upstream)
+        if breaker is None:
+            breaker = self.breakers[upstream] = Breaker(upstream, policy, self._breaker_changed)
+        return breaker
+
+    def retry_budget(self, upstream: str, policy: BudgetPolicy) -> RetryBudget:
+        """The retry budget of an upstream; the policy is for a new one, see `follow`."""
+        budget = self.retry_budgets.get(upstream)
+        if budget is None:
+            budget = self.retry_budgets[upstream] = RetryBudget(policy)
+        return budget
+
+    def _breaker_changed(self, breaker: Breaker, reason: str) -> None:
+        self.events.emit(_BREAKER_EVENTS[breaker.state], upstream=breaker.name, reason=reason)
+
     def follow(self, upstreams: Iterable[Upstream]) -> None:
         """Take up what the configuration that is served now says of its upstreams."""
         limited: set[str] = set()
@@ -133,6 +161,11 @@ class Live:
             if upstream.bulkhead is not None:
                 limited.add(upstream.name)
                 upstream.bulkhead.follow(upstream.places)
+            upstream.retry_budget.policy = upstream.budget_policy
+            if upstream.breaker is not None and upstream.breaker_policy is not None:
+                upstream.breaker.follow(upstream.breaker_policy)
+            else:
+                self.breakers.pop(upstream.name, None)  # switched on again, it begins closed
         for name in [name for name in self.bulkheads if name not in limited]:
             self.bulkheads.pop(name).follow(None)
 
@@ -185,6 +218,10 @@ class Live:
             del self.leases[held]
         for name in [name for name in self._turns if name not in upstreams]:
             del self._turns[name]
+        for name in [name for name in self.breakers if name not in upstreams]:
+            del self.breakers[name]
+        for name in [name for name in self.retry_budgets if name not in upstreams]:
+            del self.retry_budgets[name]
         self.traffic.forget(routes, upstreams)
 
     def trim(self) -> None:

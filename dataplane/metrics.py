@@ -111,6 +111,7 @@ class UpstreamTraffic:
         "count",
         "ejections",
         "errors",
+        "fallbacks",
         "lookup_failures",
         "lookups",
         "repeated",
@@ -128,6 +129,7 @@ class UpstreamTraffic:
         self.ejections = 0
         self.lookups = 0  # of its hosts' names
         self.lookup_failures: dict[str, int] = {}  # by kind
+        self.fallbacks: dict[str, int] = {}  # requests that another upstream got instead, by its name
 
     def answered(self, ms: float) -> None:
         self.count += 1
@@ -138,6 +140,13 @@ class UpstreamTraffic:
     def failed(self, error: GatewayError) -> None:
         self.count += 1
         self.errors[error.kind] = self.errors.get(error.kind, 0) + 1
+
+    def broke_off(self, error: GatewayError) -> None:
+        """An answer that was counted already was not whole."""
+        self.errors[error.kind] = self.errors.get(error.kind, 0) + 1
+
+    def fell_back(self, upstream: str) -> None:
+        self.fallbacks[upstream] = self.fallbacks.get(upstream, 0) + 1
 
 
 class Traffic:

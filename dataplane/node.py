@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from dataplane.access_log import LogWriter
@@ -29,22 +30,30 @@ from shared.table import Table
 
 if TYPE_CHECKING:
     from dataplane.report import Reporter
+    from dataplane.runtime import Upstream
 
 
 class Node:
     """The state of one worker: counts, live state, gateway and listener, and the configuration they run."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, writer: LogWriter, look_up: LookUp | None = None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        writer: LogWriter,
+        look_up: LookUp | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.started = time.monotonic()
         self.traffic = Traffic()
-        self.deadlines = Deadlines(time.monotonic)
-        self.live = Live(loop, self.deadlines, self.traffic)
+        self.deadlines = Deadlines(clock)
+        self.live = Live(loop, self.deadlines, self.traffic, clock=clock)
         self.resolving = Resolving(self.live, look_up or look_up_with(), self._addresses_changed)
         self.log = writer
         self.deadlines.also += [writer.flush, self.live.sweep]
         self.gateway = Gateway(self.traffic, self.live.events, writer, system_endpoints(self))
         self.listener = Listener(self.gateway.handle, self.deadlines, loop)
         self.listener.may_accept = self.live.shedding.may_accept
+        self.listener.clock = clock
         self.source: ConfigSource | None = None
         self.reporter: Reporter | None = None
         self.follow_log_level = False  # whether `logging.level` is the process's own level, too
@@ -57,6 +66,11 @@ class Node:
     def compiled(self) -> Compiled | None:
         """What is served; None before the first configuration."""
         return self._compiled
+
+    @property
+    def upstreams(self) -> Collection[Upstream]:
+        """Those that are served."""
+        return self._compiled.runtime.upstreams.values() if self._compiled is not None else ()
 
     @property
     def revision(self) -> int:

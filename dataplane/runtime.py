@@ -19,7 +19,10 @@ from dataplane.overload.shedding import OverloadPolicy
 from dataplane.routing import Router
 from dataplane.routing.rewriting import Rewriting
 from dataplane.upstream.balancer import Balancer  # at run time, too: a compiled dataclass looks its fields' types up
+from dataplane.upstream.breaker import Breaker, BreakerPolicy
 from dataplane.upstream.bulkhead import Bulkhead
+from dataplane.upstream.retry_budget import BudgetPolicy, RetryBudget
+from dataplane.upstream.retrying import RetryPolicy
 from shared.table import Table
 
 if TYPE_CHECKING:
@@ -88,6 +91,12 @@ class Upstream:
     max_free_sockets: int
     keep_idle: float
     keep_alive: bool
+    breaker: Breaker | None  # live; None: switched off
+    breaker_policy: BreakerPolicy | None
+    retry: RetryPolicy
+    retry_budget: RetryBudget  # live
+    budget_policy: BudgetPolicy
+    fallback: str  # the upstream that serves what this one cannot; "" for none
     listed: tuple[Listed, ...] = ()  # its endpoints as configured; the balancer has one for each address
     names: tuple[Name, ...] = ()  # live: those of them that are resolved
     refresh: float | None = None  # how often, in place of the TTL

@@ -39,7 +39,8 @@ async def send_body(x: Exchange, connection: UpstreamConnection) -> None:
     chunked = body.length is None
     connection.sending()
     try:
-        if x.expect_continue and not body.received:
+        if x.expect_continue and not body.received and not x.continued:
+            x.continued = True
             x.connection.write(_CONTINUE)
         while chunks := await read(body):
             connection.writelines(framed(chunks) if chunked else chunks)
@@ -51,7 +52,8 @@ async def send_body(x: Exchange, connection: UpstreamConnection) -> None:
             connection.write(last_chunk(body))
         connection.sent()
     except ConnectionLost:
-        body.discard()
+        if not body.keeping:  # else it may go out again, on another connection
+            body.discard()
     except GatewayError:
         connection.abort()
 
@@ -62,6 +64,14 @@ async def stop_sending(connection: UpstreamConnection) -> None:
     if sender is not None and not sender.done():
         sender.cancel()
         await asyncio.wait([sender])
+
+
+async def let_go(connection: UpstreamConnection) -> None:
+    """The attempt is over: nothing more goes up, and the connection goes where it belongs, whatever happens."""
+    try:
+        await stop_sending(connection)
+    finally:
+        connection.release()
 
 
 async def relay_body(x: Exchange, upstream: UpstreamConnection, framing: Framing, max_response: int) -> None:

@@ -43,8 +43,6 @@ def _some(message: Any) -> bool:
     return bool(message.ListFields())
 
 
-_BREAKER = Later("resilience", "no breaker opens; failures reach the client each time", _enabled)
-_RETRY = Later("resilience", "a failed attempt is not repeated", _enabled)
 _CORS = Later("CORS", "no CORS headers are added; the upstream's own pass through", _some)
 _CLAIM = Later(
     "identity", "the limit counts by credential, else by client address", lambda key: key.startswith("claim:")
@@ -60,13 +58,7 @@ LATER: dict[str, Later] = {
     "RateLimits.key": _CLAIM,
     "RateLimit.key": _CLAIM,
     "RouteRateLimit.key": _CLAIM,
-    "Settings.circuitBreaker": _BREAKER,
-    "Upstream.circuitBreaker": _BREAKER,
-    "Settings.retry": _RETRY,
-    "Upstream.retry": _RETRY,
-    "Upstream.retries": Later(_RETRY.work, _RETRY.instead),
     "Upstream.healthCheck": Later("resilience", "endpoints are not probed; all take their turn", _enabled),
-    "Upstream.fallback": Later("resilience", "requests are not sent to the fallback"),
     "Upstream.http2": Later("HTTP/2", "HTTP/1.1 is spoken to the upstream"),
     "Route.split": Later("traffic splitting", "all requests go to the first of them"),
     "Route.cors": _CORS,

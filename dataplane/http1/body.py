@@ -12,6 +12,8 @@ from typing import Final, Protocol
 from dataplane.http1.fields import NOT_IN_TRAILERS, Headers
 
 HIGH: Final = 64 * 1024
+KEPT: Final = 64 * 1024
+"""Bytes of a request body that are kept so that it can be sent again."""
 
 
 class Source(Protocol):
@@ -31,6 +33,9 @@ class Body:
     limit: int | None = None
     received: int = 0
     trailers: tuple[bytes, ...] = ()
+    keeping: bool = False  # all that was taken is here still, see `keep`
+    _passed: bool = False  # too much was taken to keep it
+    _kept_size: int = 0
     _size: int = 0
     _paused: bool = False
     _waiter: asyncio.Future[None] | None = None
@@ -39,6 +44,7 @@ class Body:
         """`length`: as declared, in bytes; None where the body is chunked or ends with the connection."""
         self._source = source
         self._chunks: list[bytes] = []
+        self._kept: list[bytes] = []
         self.length = length
 
     def __repr__(self) -> str:
@@ -74,6 +80,7 @@ class Body:
     def discard(self) -> None:
         """Nobody will read the rest: drop it as it comes."""
         self.discarding = True
+        self.forget()
         self.take()
 
     def _wake(self) -> None:
@@ -86,11 +93,42 @@ class Body:
 
     def take(self) -> list[bytes]:
         """All that is buffered now, possibly nothing, without waiting."""
-        chunks, self._chunks, self._size = self._chunks, [], 0
+        chunks, self._chunks = self._chunks, []
+        if self.keeping:
+            self._keep(chunks, self._size)
+        self._size = 0
         if self._paused and self._source is not None:
             self._paused = False
             self._source.resume_reading()
         return chunks
+
+    # ---- to be read once more
+
+    def keep(self) -> None:
+        """Keep what is taken from now on, up to KEPT bytes, so that `rewind` can give it again. Call it before."""
+        self.keeping = not self._passed
+
+    def _keep(self, chunks: list[bytes], size: int) -> None:
+        self._kept_size += size
+        if self._kept_size > KEPT:
+            self._passed = True
+            self.forget()
+        else:
+            self._kept += chunks
+
+    def rewind(self) -> None:
+        """Read from the beginning again, if everything since then was kept."""
+        if self.keeping:
+            self._chunks = self._kept + self._chunks
+            self._size += self._kept_size
+            self._kept, self._kept_size = [], 0
+
+    def forget(self) -> None:
+        """It will not be read again."""
+        self.keeping = False
+        self._kept = []
+
+    # ---- waiting
 
     def wait(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None] | None:
         """Something to wait for before the next `take`; None where there is no need: bytes are here, or the end is.

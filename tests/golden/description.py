@@ -7,6 +7,7 @@ from typing import Any
 
 from dataplane.compile import Compiled
 from dataplane.runtime import HeaderEdits, Route, Upstream
+from dataplane.upstream.retrying import RetryPolicy
 
 Json = dict[str, Any]
 
@@ -85,6 +86,21 @@ def _upstream(upstream: Upstream) -> Json:
             "idleSeconds": upstream.keep_idle,
             "keepAlive": upstream.keep_alive,
         },
+        "breaker": asdict(upstream.breaker_policy) if upstream.breaker_policy is not None else None,
+        "retry": _retry(upstream.retry),
+        "retryBudget": asdict(upstream.budget_policy),
+        "fallback": upstream.fallback,
+    }
+
+
+def _retry(policy: RetryPolicy) -> Json:
+    return {
+        "attempts": policy.attempts,
+        "methods": sorted(policy.methods),
+        "statuses": sorted(policy.statuses),
+        "seconds": {"first": policy.first, "longest": policy.longest},
+        "multiplier": policy.multiplier,
+        "jitter": policy.jitter,
     }
 
 

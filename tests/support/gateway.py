@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,14 +89,16 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running_gateway(text: str, **settings: str | int) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    text: str, *, clock: Callable[[], float] = time.monotonic, **settings: str | int
+) -> AsyncIterator[Gateway]:
     """A data plane that serves the YAML text; `settings` are its flags, with `_` for `-`."""
     with tempfile.TemporaryDirectory(prefix="flexgate-test-") as directory:
         config = written(text, directory)
         flags: dict[str, str | int] = {"config": str(config), "cache_dir": str(Path(directory, "cache"))}
         flags |= {"host": "127.0.0.1", "port": 0, "admin_port": 0, **settings}
         argv = [word for name, given in flags.items() for word in (f"--{name.replace('_', '-')}", str(given))]
-        plane = DataPlane(parse(argv, {}))
+        plane = DataPlane(parse(argv, {}), clock)
         await plane.start()
         try:
             yield Gateway(plane, config)

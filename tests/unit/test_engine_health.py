@@ -104,7 +104,8 @@ def test_deep_tells_everything(node: Node) -> None:
     assert found["config"]["revision"] == 3
     assert (found["config"]["source"], found["config"]["lastError"]) == ("cache", "refused")
     assert found["config"]["driftDetected"] == 2
-    assert found["circuitBreakers"] == {}
+    closed = {"state": "closed", "failures": 0, "successes": 0, "lastFailureTime": None}
+    assert found["circuitBreakers"] == {"origin": closed}
     assert found["memory"]["rssPeakBytes"] > 1 << 20
     assert found["connections"] == {"open": 0, "tunnels": 0, "refused": 0, "inFlight": 0}
 
