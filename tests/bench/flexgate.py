@@ -19,6 +19,9 @@ from tests.bench.probe import ask
 ROUTES = 1000
 COMPILED = Path(".run/compiled")
 _CEILING = {"max": 1_000_000_000, "windowMs": 60_000}
+NOISY = "/noisy/small"
+"""The one path whose limit can be reached; only the case of the noisy route asks for it."""
+NOISY_PER_SECOND = 200
 _FILLERS = ("/svc-{0}/health", "/svc-{0}/users/:id/orders/:order", "/svc-{0}/api/*")
 _POLICY_HEADERS = (
     "x-api-version",
@@ -31,7 +34,8 @@ _POLICY_HEADERS = (
 
 def config(routes: int, origin: int) -> str:
     """A configuration document (YAML that is JSON) with `routes` routes to the origin's port, the measured one last."""
-    fillers = [_route(_FILLERS[number % len(_FILLERS)].format(number)) for number in range(routes - 1)]
+    noisy = [_noisy()] if routes > 1 else []
+    fillers = [_route(_FILLERS[number % len(_FILLERS)].format(number)) for number in range(routes - 1 - len(noisy))]
     # The body of the streaming case is far above the default limit.
     measured = {**_route("/bench/*"), "stripPath": False, "maxBodySize": "4gb"}
     document = {
@@ -49,13 +53,18 @@ def config(routes: int, origin: int) -> str:
         "connectionPool": {"maxSockets": 256, "maxFreeSockets": 256},
         "logging": {"level": "info", "format": "json", "sampling": {"successRate": 0.1, "errorRate": 1.0}},
         "upstreams": [{"name": "origin", "url": f"http://127.0.0.1:{origin}"}],
-        "routes": [*fillers, measured],
+        "routes": [*noisy, *fillers, measured],
     }
     return json.dumps(document, indent=1)
 
 
 def _route(path: str) -> dict[str, Any]:
     return {"path": path, "upstream": "origin", "auth": "required", "rateLimit": _CEILING}
+
+
+def _noisy() -> dict[str, Any]:
+    limit = {"max": NOISY_PER_SECOND, "windowMs": 1000, "key": "route"}
+    return {**_route("/noisy/*"), "rewrite": "/bench/*", "rateLimit": limit}
 
 
 def has_compiled() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench.cases import big_request, big_response, boot, memory, post, route_table, small_get, stream
+from tests.bench.cases import big_request, big_response, boot, memory, noisy_route, post, route_table, small_get, stream
 from tests.bench.outcome import Outcome
 from tests.bench.stage import Stage
 
@@ -26,5 +26,6 @@ CASES = {
     "big-request": Case("Requests of 1 MiB", big_request.run),
     "stream": Case("One long body down and up, with a stalled reader: memory stays flat", stream.run),
     "memory": Case("Memory of one worker with 1000 routes, after load", memory.run),
+    "noisy-route": Case("A quiet route beside one at ten times its limit", noisy_route.run),
     "boot": Case("From start to ready, configuration from a file", boot.run),
 }

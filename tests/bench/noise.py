@@ -1,0 +1,58 @@
+"""A noisy client: so many requests a second to one path, whatever becomes of them. Prints what it was answered.
+
+wrk sends as fast as answers come; what matters here is a rate.
+Run as: python -m tests.bench.noise PORT PATH RATE SECONDS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+from tests.bench.load import KEY, KEY_HEADER
+
+_CONNECTIONS = 16
+_TICK_SECONDS = 0.01
+
+
+class _Client(asyncio.Protocol):
+    """One connection; counts answers by status as their heads come in."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        self.counts = counts
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        for part in data.split(b"HTTP/1.1 ")[1:]:
+            status = part[:3].decode("latin-1")
+            self.counts[status] = self.counts.get(status, 0) + 1
+
+
+async def make_noise(port: int, path: str, rate: float, seconds: float) -> dict[str, int]:
+    """Send, and count the answers by status; the key "sent" counts the requests."""
+    loop = asyncio.get_running_loop()
+    counts: dict[str, int] = {"sent": 0}
+    clients = [
+        (await loop.create_connection(lambda: _Client(counts), "127.0.0.1", port))[1] for _ in range(_CONNECTIONS)
+    ]
+    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n{KEY_HEADER}: {KEY}\r\n\r\n".encode()
+    started = time.monotonic()
+    while (passed := time.monotonic() - started) < seconds:
+        while counts["sent"] < rate * passed:
+            clients[counts["sent"] % _CONNECTIONS].transport.write(request)
+            counts["sent"] += 1
+        await asyncio.sleep(_TICK_SECONDS)
+    for client in clients:
+        client.transport.close()
+    return counts
+
+
+if __name__ == "__main__":
+    _, given_port, given_path, given_rate, given_seconds = sys.argv
+    noise = make_noise(int(given_port), given_path, float(given_rate), float(given_seconds))
+    print(json.dumps(asyncio.run(noise)), flush=True)
