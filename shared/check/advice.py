@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from shared.check.upstreams import endpoints
-from shared.check.values import split_url
+from shared.check.values import address, split_url
 from shared.defaults import MAX_QUEUE_SIZE
 from shared.faults import Fault
 from shared.field_path import item
-from shared.pb.resources_pb2 import Config
+from shared.pb.resources_pb2 import Config, Upstream
 
 NOT_ALLOWED = "not_allowed"
 NO_EFFECT = "no_effect"
@@ -17,7 +18,7 @@ NO_EFFECT = "no_effect"
 
 def advice(config: Config) -> list[Fault]:
     """The warnings about a configuration without faults."""
-    return [*_unreachable(config), *_idle_thresholds(config)]
+    return [*_unreachable(config), *_idle_thresholds(config), *_without_effect(config)]
 
 
 def _unreachable(config: Config) -> Iterator[Fault]:
@@ -48,6 +49,31 @@ def _idle_thresholds(config: Config) -> Iterator[Fault]:
         if threshold.action == "reject_low_priority" and len(classes) == 1:
             message = "refuses nobody: all requests have the same priority; give `priorities` with different weights"
             yield Fault(f"{at}.action", message, NO_EFFECT)
+
+
+def _without_effect(config: Config) -> Iterator[Fault]:
+    """Rules for endpoints that can never take hold."""
+    for index, upstream in enumerate(config.upstreams):
+        at = item("upstreams", index)
+        balancer, passive = upstream.load_balancer, upstream.passive_health
+        if balancer.policy == "consistent-hash" and balancer.slow_start:
+            where = f"{at}.loadBalancer.slowStart"
+            yield Fault(where, "has no effect with consistent-hash: a key has one endpoint", NO_EFFECT)
+        count, percent = _counted(upstream), passive.max_ejected_percent
+        switched_on = passive.enabled or not passive.HasField("enabled")
+        if switched_on and passive.HasField("max_ejected_percent") and count > 1 and count * percent < 100:
+            yield Fault(
+                f"{at}.passiveHealth.maxEjectedPercent",
+                f"{percent:g}% of {count} endpoints is none; at least {math.ceil(100 / count)}% lets one be ejected",
+                NO_EFFECT,
+            )
+
+
+def _counted(upstream: Upstream) -> int:
+    """How many endpoints an upstream has; 0 where names decide, which may have any number of addresses."""
+    splits = [split_url(endpoint.url) for endpoint in upstream.endpoints]
+    hosts = ["" if isinstance(split, str) else (split[0].hostname or "") for split in splits]
+    return 0 if any(address(host) is None for host in hosts) else len(hosts)
 
 
 def _covered(host: str, allowed: Sequence[str]) -> bool:

@@ -106,7 +106,7 @@ def method(value: str) -> str | None:
 def host(value: str) -> str | None:
     """A host name or an IP address (IPv6 in brackets), without a port."""
     if value.startswith("[") and value.endswith("]"):
-        return None if _address(value[1:-1]) else f"{value!r} is no IPv6 address"
+        return None if address(value[1:-1]) else f"{value!r} is no IPv6 address"
     if "//" in value or "/" in value:
         return f"{value!r} is no host: write the name alone, without scheme and path"
     if ":" in value:
@@ -114,7 +114,7 @@ def host(value: str) -> str | None:
     labels = value.split(".")
     if len(value) <= 253 and all(map(_LABEL.fullmatch, labels)):
         # RFC 3696 2: no top-level name is all digits, so this was meant to be an address.
-        return None if not labels[-1].isdecimal() or _address(value) else f"{value!r} is no IPv4 address"
+        return None if not labels[-1].isdecimal() or address(value) else f"{value!r} is no IPv4 address"
     return f"{value!r} is no host name: labels of letters, digits and hyphens, separated by dots"
 
 
@@ -125,19 +125,19 @@ def host_pattern(value: str) -> str | None:
     plain = value.removeprefix("*.")
     if "*" in plain:
         return f'{value!r}: a wildcard stands only at the left, for whole labels, as in "*.example.com"'
-    if plain != value and (plain.startswith("[") or _address(plain)):
+    if plain != value and (plain.startswith("[") or address(plain)):
         return f"{value!r}: nothing lies below an IP address; use one or list addresses"
     return host(plain)
 
 
 def listen_host(value: str) -> str | None:
     """An address or name to listen on; IPv6 without brackets, as sockets take it."""
-    return None if _address(value) else host(value)
+    return None if address(value) else host(value)
 
 
 def reachable_host(value: str) -> str | None:
     """What an endpoint may be called: an address (IPv6 without brackets), a name, or "*.example.com"."""
-    return None if _address(value) else host_pattern(value)
+    return None if address(value) else host_pattern(value)
 
 
 def network(value: str) -> str | None:
@@ -221,7 +221,8 @@ def timestamp(value: str) -> str | None:
     return None
 
 
-def _address(value: str) -> IPv4Address | IPv6Address | None:
+def address(value: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that a text is; None for anything else."""
     try:
         return ip_address(value)
     except ValueError:

@@ -84,6 +84,38 @@ def test_the_larger_example_warns_of_what_it_does_not_get() -> None:
     }
 
 
+def warned(endpoints: str, rules: str) -> list[tuple[str, str]]:
+    """(path, code) of the warnings about an upstream."""
+    text = f"upstreams:\n  - {{name: a, endpoints: [{endpoints}], {rules}}}\nroutes:\n  - {{path: /x, upstream: a}}\n"
+    return [(fault.path, fault.code) for fault in read(text).warnings]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "percent", "never"),
+    [
+        ("'http://10.0.0.1', 'http://10.0.0.2'", 49, True),
+        ("'http://10.0.0.1', 'http://10.0.0.2'", 50, False),
+        ("'http://10.0.0.1', 'http://10.0.0.2', 'http://[::1]'", 33, True),
+        ("'http://10.0.0.1', 'http://10.0.0.2', 'http://[::1]'", 34, False),
+        ("'http://10.0.0.1'", 1, False),
+        ("'http://10.0.0.1', 'http://b'", 1, False),
+    ],
+)
+def test_a_share_that_ejects_nobody_is_told(endpoints: str, percent: int, never: bool) -> None:
+    """It is rounded down. Where names decide the number is not known."""
+    found = warned(endpoints, f"passiveHealth: {{maxEjectedPercent: {percent}}}")
+    assert found == [("upstreams[0].passiveHealth.maxEjectedPercent", "no_effect")] * never
+    assert warned(endpoints, f"passiveHealth: {{enabled: false, maxEjectedPercent: {percent}}}") == []
+
+
+def test_a_slow_start_that_has_no_effect_is_told() -> None:
+    """With consistent-hash a key has its endpoint from the first moment."""
+    rules = "loadBalancer: {policy: %s, slowStart: 5s}"
+    hashed = warned("'http://10.0.0.1'", rules % "consistent-hash, on: ip")
+    assert hashed == [("upstreams[0].loadBalancer.slowStart", "no_effect")]
+    assert warned("'http://10.0.0.1'", rules % "random") == []
+
+
 def test_a_placeholder_key_authenticates_nobody() -> None:
     """What the documentation prints in angle brackets never reaches a data plane as a key."""
     assert list(read(LARGER).config.settings.security.auth.keys) == []
