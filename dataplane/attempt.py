@@ -39,6 +39,19 @@ _RETRY_AFTER: Final = b"retry-after:"
 # ---- before and while it runs
 
 
+def enter(x: Exchange, upstream: Upstream) -> asyncio.Future[None] | None:
+    """A place in the upstream's bulkhead, now or when the future is done; `finish` gives it back.
+
+    Raises BulkheadFull, and BreakerOpen rather than let a request wait behind an open breaker.
+    """
+    bulkhead, breaker = upstream.bulkhead, upstream.breaker
+    if bulkhead is None:
+        return None
+    if breaker is not None and breaker.state and breaker.bars(now := bulkhead.clock()):
+        raise BreakerOpen(retry_after=breaker.retry_after(now))
+    return bulkhead.come(x)
+
+
 def choose(x: Exchange, upstream: Upstream, tried: Sequence[Pool]) -> Pool | None:
     """The endpoint for an attempt that begins now; None where there is none. Raises BreakerOpen where none may."""
     pool = upstream.balancer.pick(x, tried)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from dataplane.attempt import answered, choose, send, take, unanswered
+from dataplane.attempt import answered, choose, enter, send, take, unanswered
 from dataplane.errors import BreakerOpen, ConnectFailed, NoEndpoint
 from dataplane.runtime import Route, Runtime, Upstream
 from dataplane.streaming import let_go
@@ -34,7 +34,7 @@ async def forward(x: Exchange, route: Route, runtime: Runtime) -> UpstreamConnec
     while True:
         pool = connection = None
         try:
-            if upstream.bulkhead is not None and (place := upstream.bulkhead.come(x)) is not None:
+            if upstream.bulkhead is not None and (place := enter(x, upstream)) is not None:
                 await place
             pool = choose(x, upstream, tried) or await _first(x, upstream, tried)
             connection = take(pool, x)

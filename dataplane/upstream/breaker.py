@@ -85,6 +85,13 @@ class Breaker:
         self._probing += 1
         return self.epoch
 
+    def bars(self, now: float) -> bool:
+        """Whether no call may be made for now, so that waiting for one is of no use. Nothing is counted but that."""
+        if self.state != OPEN or now >= self._open_until:
+            return False
+        self.refused += 1
+        return True
+
     def retry_after(self, now: float) -> int:
         """Whole seconds after which a refused call may be worth another try, at least 1."""
         left = self._open_until - now if self.state == OPEN else 0.0

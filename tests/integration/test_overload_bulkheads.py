@@ -11,7 +11,7 @@ from tests.integration.test_overload import Slow
 from tests.support.client import connected, get
 from tests.support.deadline import eventually
 from tests.support.gateway import Gateway, document, proxied, running_gateway
-from tests.support.origin import OK, answering, serving
+from tests.support.origin import OK, Peer, answering, serving
 
 
 async def busy(gateway: Gateway, upstream: str = "origin") -> tuple[int, int]:
@@ -105,3 +105,26 @@ async def test_an_edit_keeps_or_opens_a_bulkhead() -> None:
             slow.let_go()
         answers = await asyncio.gather(*(client.response() for client in waiting))
         assert [answer.status for answer in answers] == [200] * 4
+
+
+async def test_behind_an_open_breaker_nobody_waits_for_a_place() -> None:
+    """The places are taken and the breaker is open: the fallback serves at once, rather than 503 after the wait."""
+
+    async def failing(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 10\r\n\r\nfive ")
+        await peer.gone()
+
+    async with serving(failing) as broken, serving(answering(OK)) as other, AsyncExitStack() as stack:
+        limits = {"maxConnections": 1, "maxQueueSize": 0}
+        breaker = {"failureThreshold": 1}
+        upstream = {"limits": limits, "circuitBreaker": breaker, "fallback": "other"}
+        text = json.loads(document(broken.url, upstream=upstream))
+        text["upstreams"].append({"name": "other", "url": other.url})
+        gateway = await stack.enter_async_context(running_gateway(json.dumps(text)))
+        held = await stack.enter_async_context(connected(gateway.port))
+        await held.send(get())
+        assert b"500" in (await held.head()).start
+        assert await busy(gateway) == (1, 0)
+        assert (await gateway.ask(get())).status == 200
+        assert (await gateway.metrics()).value("bulkhead_rejected_total") == 0
