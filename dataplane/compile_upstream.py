@@ -11,7 +11,7 @@ from dataplane.compile_resilience import breaker_policy, budget_policy, retry_po
 from dataplane.compile_settings import networks
 from dataplane.live import Live
 from dataplane.overload.gate import Places
-from dataplane.runtime import Endpoint, Guard, Upstream
+from dataplane.runtime import Endpoint, Guard, HealthCheck, Upstream
 from dataplane.upstream.balancer import Sources
 from dataplane.upstream.policies import balancer
 from dataplane.upstream.spreading import Listed, spread
@@ -66,6 +66,24 @@ def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) ->
         retry_budget=live.retry_budget(message.name, budget),
         budget_policy=budget,
         fallback=message.fallback,
+        check=_check(message),
+    )
+
+
+def _check(message: pb.Upstream) -> HealthCheck | None:
+    """A section that is there is on, unless it says otherwise."""
+    check = message.health_check
+    if not message.HasField("health_check") or (check.HasField("enabled") and not check.enabled):
+        return None
+    interval = check.interval if check.HasField("interval") else defaults.HEALTH_CHECK_INTERVAL
+    timeout = check.timeout if check.HasField("timeout") else min(interval, defaults.HEALTH_CHECK_TIMEOUT)
+    return HealthCheck(
+        path=check.path or defaults.HEALTH_CHECK_PATH,
+        interval=interval / 1000,
+        timeout=timeout / 1000,
+        healthy_threshold=check.healthy_threshold or defaults.HEALTHY_THRESHOLD,
+        unhealthy_threshold=check.unhealthy_threshold or defaults.UNHEALTHY_THRESHOLD,
+        expected=frozenset(check.expected_status),
     )
 
 

@@ -95,12 +95,16 @@ def _upstreams(node: Node) -> Iterator[Metric]:
     duration = HistogramMetricFamily("upstream_request_duration_ms", "To the head of the answer", labels=["upstream"])
     errors = CounterMetricFamily("upstream_errors", "Attempts without an answer", labels=["upstream", "error"])
     lookups = CounterMetricFamily("dns_lookups", "Look-ups of endpoints' names", labels=["upstream"])
+    checks = CounterMetricFamily("health_checks", "Probes of endpoints", labels=["upstream", "result"])
     unresolved = CounterMetricFamily("dns_errors", "Look-ups without an address", labels=["upstream", "error"])
     for upstream in node.traffic.upstreams:
         total.add_metric([upstream.upstream], upstream.count)
         duration.add_metric([upstream.upstream], _buckets(upstream.buckets), upstream.sum_ms)
         for kind, count in upstream.errors.items():
             errors.add_metric([upstream.upstream, kind], count)
+        if upstream.checks_passed or upstream.checks_failed:
+            checks.add_metric([upstream.upstream, "success"], upstream.checks_passed)
+            checks.add_metric([upstream.upstream, "failure"], upstream.checks_failed)
         if upstream.lookups:
             lookups.add_metric([upstream.upstream], upstream.lookups)
         for kind, count in upstream.lookup_failures.items():
@@ -114,7 +118,7 @@ def _upstreams(node: Node) -> Iterator[Metric]:
     for name, (idle, busy) in states.items():
         connections.add_metric([name, "idle"], idle)
         connections.add_metric([name, "busy"], busy)
-    yield from (total, duration, errors, connections, lookups, unresolved)
+    yield from (total, duration, errors, connections, checks, lookups, unresolved)
 
 
 def _endpoints(node: Node) -> Iterator[Metric]:

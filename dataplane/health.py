@@ -73,11 +73,14 @@ def _control_plane(status: Status) -> str:
 
 
 def _upstreams_check(node: Node) -> str:
-    """DOWN: an upstream has no endpoint that is available; DEGRADED: one is out, or a breaker is not closed."""
+    """DOWN: an upstream has no endpoint that is available, or no name that was ever found.
+
+    DEGRADED: an endpoint is out, or a breaker is not closed.
+    """
     found = "UP"
     for upstream in node.compiled.runtime.upstreams.values() if node.compiled is not None else ():
         out = [not pool.health.available for pool in upstream.balancer.endpoints]
-        if out and all(out):
+        if all(out) if out else any(name.error for name in upstream.names):
             return "DOWN"
         if any(out) or _failing(upstream):
             found = "DEGRADED"
@@ -140,6 +143,7 @@ def deep(node: Node) -> Document:
         "upstreams": _upstreams(node),
         "pools": pools,
         "names": _names(node),
+        "healthChecks": _checks(node),
         "connections": {
             "open": len(node.listener.connections),
             "tunnels": len(node.listener.tunnels),
@@ -199,6 +203,22 @@ def _breaker(breaker: Breaker, node: Node) -> Document:
         "successes": breaker.successes(live.clock()),
         "lastFailureTime": _time(live.wall() - live.clock() + failed) if failed else None,
     }
+
+
+def _checks(node: Node) -> Document:
+    """By upstream and endpoint: what the last probe found, and what all of them say."""
+    checks: Document = {}
+    for pool, verdict in node.probing.verdicts.items():
+        checks.setdefault(pool.key[0], {})[pool.address] = {
+            "up": not verdict.down,
+            "at": _time(verdict.at) if verdict.at else None,
+            "ms": round(verdict.ms, 1),
+            "status": verdict.status,
+            "error": verdict.error or None,
+            "successes": verdict.successes,
+            "failures": verdict.failures,
+        }
+    return checks
 
 
 def _now() -> str:

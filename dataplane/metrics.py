@@ -108,6 +108,8 @@ class UpstreamTraffic:
 
     __slots__ = (
         "buckets",
+        "checks_failed",
+        "checks_passed",
         "count",
         "ejections",
         "errors",
@@ -127,6 +129,7 @@ class UpstreamTraffic:
         self.errors: dict[str, int] = {}
         self.repeated = 0
         self.ejections = 0
+        self.checks_passed = self.checks_failed = 0  # probes of its endpoints
         self.lookups = 0  # of its hosts' names
         self.lookup_failures: dict[str, int] = {}  # by kind
         self.fallbacks: dict[str, int] = {}  # requests that another upstream got instead, by its name

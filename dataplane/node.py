@@ -22,6 +22,7 @@ from dataplane.live import Live
 from dataplane.metrics import Traffic
 from dataplane.system import system_endpoints
 from dataplane.upstream.lookup import LookUp, look_up_with
+from dataplane.upstream.probing import Probing
 from dataplane.upstream.resolving import Resolving
 from dataplane.upstream.spreading import spread
 from shared import log
@@ -48,6 +49,7 @@ class Node:
         self.deadlines = Deadlines(clock)
         self.live = Live(loop, self.deadlines, self.traffic, clock=clock)
         self.resolving = Resolving(self.live, look_up or look_up_with(), self._addresses_changed)
+        self.probing = Probing()
         self.log = writer
         self.deadlines.also += [writer.flush, self.live.sweep]
         self.gateway = Gateway(self.traffic, self.live.events, writer, system_endpoints(self))
@@ -109,6 +111,7 @@ class Node:
         self.live.follow(compiled.runtime.upstreams.values())
         self.resolving.follow(compiled.runtime.upstreams.values())
         self.live.follow_store(store_key_of(compiled.settings))
+        self.probing.follow(compiled.runtime.upstreams.values())
         if previous is not None:
             runtime = compiled.runtime
             self.live.retire(compiled.pools, compiled.limit_keys, runtime.routes, runtime.upstreams)
@@ -116,10 +119,13 @@ class Node:
 
     def _addresses_changed(self, name: str) -> None:
         """A host of the upstream has other addresses from now on: those that left drain, those that stay keep all."""
-        compiled = self._compiled
-        upstream = compiled.runtime.upstreams.get(name) if compiled is not None else None
-        if upstream is not None:
-            self.live.relocate(upstream, spread(upstream.listed, upstream.guard, self.live))
+        upstreams = self._compiled.runtime.upstreams if self._compiled is not None else {}
+        upstream = upstreams.get(name)
+        if upstream is None:
+            return
+        self.live.relocate(upstream, spread(upstream.listed, upstream.guard, self.live))
+        if upstream.check is not None:
+            self.probing.follow(upstreams.values())
 
     def live_nodes(self, count: int) -> None:
         """How many nodes share the limits, this one included."""

@@ -75,6 +75,22 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How the endpoints of an upstream are probed."""
+
+    path: str
+    interval: float
+    timeout: float
+    healthy_threshold: int
+    unhealthy_threshold: int
+    expected: frozenset[int]  # empty: from 200 to 399
+
+    def expects(self, status: int) -> bool:
+        """Whether an answer with this status is a good one."""
+        return status in self.expected if self.expected else 200 <= status < 400
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """One service: who chooses among its endpoints, and its policy."""
 
@@ -100,6 +116,7 @@ class Upstream:
     listed: tuple[Listed, ...] = ()  # its endpoints as configured; the balancer has one for each address
     names: tuple[Name, ...] = ()  # live: those of them that are resolved
     refresh: float | None = None  # how often, in place of the TTL
+    check: HealthCheck | None = None
     bulkhead: Bulkhead | None = None  # live: how many exchanges may be at the upstream at a time …
     places: Places | None = None  # … and how many that is
 

@@ -58,7 +58,6 @@ LATER: dict[str, Later] = {
     "RateLimits.key": _CLAIM,
     "RateLimit.key": _CLAIM,
     "RouteRateLimit.key": _CLAIM,
-    "Upstream.healthCheck": Later("resilience", "endpoints are not probed; all take their turn", _enabled),
     "Upstream.http2": Later("HTTP/2", "HTTP/1.1 is spoken to the upstream"),
     "Route.split": Later("traffic splitting", "all requests go to the first of them"),
     "Route.cors": _CORS,

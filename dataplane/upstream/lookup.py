@@ -1,8 +1,8 @@
 """One look-up of a name: its addresses, and for how long they may be believed. The seam to c-ares (aiodns).
 
 c-ares reads /etc/resolv.conf (servers, search domains, ndots) and /etc/hosts, knows `localhost` without asking anyone,
-asks for A and AAAA at once and falls back to TCP. It is imported with the first look-up: where all endpoints are
-addresses, its memory is saved.
+asks for A and AAAA at once and falls back to TCP. aiohttp imports aiodns wherever it is installed, so importing it late
+would save nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+import aiodns
+from pycares import AresError
+from pycares.errno import errorcode
+
 LOOK_UP_SECONDS: Final = 5.0
 """A look-up takes no longer, whatever resolv.conf says of servers and tries."""
 MOST_ADDRESSES: Final = 256
 """Of one name: an answer over TCP could hold thousands, and each is an endpoint."""
 _TRY_SECONDS: Final = 1.0
 _TRIES: Final = 2
+# Where the system has no inotify left it warns, and goes on with the event loop: as good for one look-up.
+logging.getLogger("aiodns").setLevel(logging.ERROR)
 _KINDS: Final = {"ARES_ENOTFOUND": "not_found", "ARES_ENODATA": "no_address", "ARES_ETIMEOUT": "timeout"}
 
 
@@ -54,13 +60,12 @@ def look_up_with(servers: Sequence[str] = ()) -> LookUp:
 
 
 async def _ask(host: str, servers: Sequence[str]) -> Answer:
-    import aiodns  # noqa: PLC0415  # memory, see above
-
-    # Where the system has no inotify left, it says so and goes on with the event loop: as good for one look-up.
-    logging.getLogger("aiodns").setLevel(logging.ERROR)
     # A resolver for each look-up: c-ares remembers answers for their TTL and cannot be told otherwise, so one that
     # stays would serve `dns.refresh` from memory. Making one costs a quarter of a millisecond.
-    resolver = aiodns.DNSResolver(timeout=_TRY_SECONDS, tries=_TRIES)
+    try:
+        resolver = aiodns.DNSResolver(timeout=_TRY_SECONDS, tries=_TRIES)
+    except AresError as error:  # out of file descriptors, say
+        raise LookUpFailed("failed", f"no resolver: {error}") from error
     try:
         if servers:
             resolver.nameservers = servers
@@ -70,17 +75,13 @@ async def _ask(host: str, servers: Sequence[str]) -> Answer:
         raise LookUpFailed("timeout", f"no answer within {LOOK_UP_SECONDS:g} s") from None
     except aiodns.error.DNSError as error:
         number, text = error.args
-        raise LookUpFailed(_KINDS.get(_word(number), "failed"), str(text)) from error
+        raise LookUpFailed(_KINDS.get(errorcode.get(number, ""), "failed"), str(text)) from error
+    except AresError as error:
+        raise LookUpFailed("failed", str(error)) from error
     finally:
         await resolver.close()
     ttls = [node.ttl for node in found.nodes] + [alias.ttl for alias in found.cnames]
     return Answer(usable((node.addr[0].decode() for node in found.nodes), routed), min(ttls, default=0))
-
-
-def _word(number: int) -> str:
-    from pycares.errno import errorcode  # noqa: PLC0415  # loaded by aiodns
-
-    return str(errorcode.get(number, ""))
 
 
 def usable(found: Iterable[str], reachable: Callable[[str], bool]) -> tuple[str, ...]:

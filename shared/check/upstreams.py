@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address, ip_network
 
 from shared.check import limits
 from shared.check.required import names, reference, required, unique
 from shared.check.values import network, split_url
-from shared.defaults import BLOCKED_IPS
+from shared.defaults import BLOCKED_IPS, HEALTH_CHECK_INTERVAL
 from shared.faults import Fault
 from shared.field_path import item
-from shared.pb.resources_pb2 import Config, Retry, Security, Upstream
+from shared.pb.resources_pb2 import Config, HealthCheck, Retry, Security, Upstream
 from shared.url_upstreams import canonical
 
 CYCLE = "cycle"
+_PROBED_PATH = re.compile(r"""/[!"$-)+-~]*""")
+"""Visible ASCII but `#` and `*`: a path as it is sent, with a query perhaps, no fragment and no pattern."""
 
 
 def faults(config: Config, known: Collection[str]) -> Iterator[Fault]:
@@ -56,8 +59,7 @@ def _policies(upstream: Upstream, at: str) -> Iterator[Fault]:
         yield Fault(f"{at}.loadBalancer.on", "counts only for policy consistent-hash; remove it or set the policy")
     if balancer.policy == "consistent-hash":
         yield from required(f"{at}.loadBalancer.on", balancer.on, "ip, consumer, header:NAME or cookie:NAME")
-    if check.path and ("*" in check.path or (not check.path.startswith("/")) or "#" in check.path):
-        yield Fault(f"{at}.healthCheck.path", f'{check.path!r} is no path to ask; write one such as "/health"')
+    yield from _check(check, f"{at}.healthCheck")
     if upstream.limits.ListFields():
         most = upstream.limits.max_connections
         yield from required(f"{at}.limits.maxConnections", most, "how many requests may be at the upstream at a time")
@@ -67,6 +69,14 @@ def _policies(upstream: Upstream, at: str) -> Iterator[Fault]:
     if upstream.HasField("retries") and upstream.HasField("retry") and upstream.retry.HasField("max_attempts"):
         yield Fault(f"{at}.retries", "retries and retry.maxAttempts say the same; keep one")
     yield from backoff(upstream.retry, f"{at}.retry")
+
+
+def _check(check: HealthCheck, at: str) -> Iterator[Fault]:
+    if check.path and not _PROBED_PATH.fullmatch(check.path):
+        yield Fault(f"{at}.path", f'{check.path!r} is no path to ask; write one such as "/health"')
+    interval = check.interval if check.HasField("interval") else HEALTH_CHECK_INTERVAL
+    if check.HasField("timeout") and check.timeout > interval:
+        yield Fault(f"{at}.timeout", f"is longer than the interval, {interval} ms: the next probe would be late")
 
 
 def breaker(holder: object, at: str) -> Iterator[Fault]:

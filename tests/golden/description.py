@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dataplane.compile import Compiled
-from dataplane.runtime import HeaderEdits, Route, Upstream
+from dataplane.runtime import HeaderEdits, HealthCheck, Route, Upstream
 from dataplane.upstream.retrying import RetryPolicy
 
 Json = dict[str, Any]
@@ -80,6 +80,7 @@ def _upstream(upstream: Upstream) -> Json:
         "seconds": {
             name: getattr(upstream, name) for name in ("connect", "dns", "response", "idle", "request", "refresh")
         },
+        "check": _check(upstream.check),
         "pool": {
             "maxSockets": upstream.max_sockets,
             "maxFreeSockets": upstream.max_free_sockets,
@@ -102,6 +103,10 @@ def _retry(policy: RetryPolicy) -> Json:
         "multiplier": policy.multiplier,
         "jitter": policy.jitter,
     }
+
+
+def _check(check: HealthCheck | None) -> Json | None:
+    return None if check is None else asdict(check) | {"expected": sorted(check.expected)}
 
 
 def _edits(edits: HeaderEdits | None) -> Json | None:

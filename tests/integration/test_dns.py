@@ -171,6 +171,7 @@ async def test_a_name_that_does_not_exist_is_502_until_it_does() -> None:
     async with dns_server() as server, serving(answering(OK)) as origin, resolving(server, origin.port) as gateway:
         assert (await gateway.ask(get())).status == 502
         assert (await gateway.ask(get())).status == 502
+        assert (await gateway.admin("/health/ready")).json["checks"]["upstreams"] == "DOWN"
         server.records["api.test"] = ["127.0.0.1"]
         await until_endpoints(gateway, "127.0.0.1")
         await ok(gateway)

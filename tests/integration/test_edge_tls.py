@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.support.client import RawClient, get
-from tests.support.deadline import DEADLINE
+from tests.support.deadline import DEADLINE, eventually
 from tests.support.gateway import document, proxied, running_gateway
 from tests.support.origin import Origin, Script, answering, echo
 
@@ -116,6 +116,19 @@ async def test_a_client_must_show_its_certificate(server: Certificate, caller: C
             async with secured(gateway.port, server) as stranger:
                 assert await stranger.whole(get()) is None
         assert len(origin.received) == 1
+
+
+@pytest.mark.parametrize(("trust", "result"), [("origin", "success"), ("nobody", "failure"), ("anyone", "success")])
+async def test_a_probe_checks_its_origin(server: Certificate, trust: str, result: str) -> None:
+    """By the same rules as a request."""
+    rules = {"origin": {"ca": str(server.cert)}, "nobody": {}, "anyone": {"verify": False}}[trust]
+    async with secure_origin(answering(OK), server) as origin:
+        upstream = {"healthCheck": {"interval": 100}} | ({"tls": rules} if rules else {})
+        async with running_gateway(document(f"https://127.0.0.1:{origin.port}", upstream=upstream)) as gateway:
+            metrics = await eventually(gateway.metrics, lambda found: found.value("health_checks_total") > 0)
+            assert metrics.labels("health_checks_total", "result") == {"success", "failure"}
+            assert metrics.value("health_checks_total", result=result) > 0
+            assert bool(origin.received) == (result == "success")
 
 
 @pytest.mark.parametrize(("trust", "status"), [("origin", 200), ("nobody", 502), ("anyone", 200)])

@@ -29,7 +29,6 @@ def warned(text: str) -> list[str]:
         (RATES % "key: 'claim:sub'", "rateLimit.key"),
         (RATES % "perRoute: [{path: /a, max: 1, windowMs: 1, key: 'claim:x'}]", "rateLimit.perRoute[0].key"),
         ("tracing: {otlp: 'http://x'}\n", "tracing"),
-        (UPSTREAM % ", healthCheck: /health", "upstreams[0].healthCheck"),
         (UPSTREAM % ", http2: true", "upstreams[0].http2"),
         (ROUTE % ", split: [{upstream: a, weight: 1}]", "routes[0].split"),
         (ROUTE % ", upstream: a, cors: {origins: [x]}", "routes[0].cors"),
@@ -52,8 +51,8 @@ def test_what_is_not_done_is_told(text: str, path: str) -> None:
         "security: {auth: {type: apiKey}, ipFilter: {}}\n",
         RATES % "backend: local, mode: exact, algorithm: token-bucket, key: ip, onStoreError: local",
         "circuitBreaker: false\nretry: {enabled: false, maxAttempts: 3}\ntracing: false\nbackpressure: false\n",
-        UPSTREAM
-        % ", dns: 30s, retries: 0, healthCheck: false, circuitBreaker: false, loadBalancer: round-robin, http2: false",
+        UPSTREAM % ", retries: 0, circuitBreaker: false, loadBalancer: round-robin, http2: false",
+        UPSTREAM % ", dns: 30s, healthCheck: /health",
         ROUTE % ", upstream: a, cache: false, bodySchema: {}",
         "metrics: true\nlogging: {level: debug}\n",
     ],
