@@ -47,7 +47,7 @@ test-compiled: $(COMPILED)/.ready ## Run the tests of the request path against t
 	@rm -rf $(COMPILED)/tests && cp -r tests pyproject.toml $(COMPILED)/
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider $(COMPILED_TESTS) $(ARGS)
 
-bench: $(READY) ## Measure against nginx and a textbook proxy (needs nginx and wrk; compiles first where it can)
+bench: $(READY) ## Measure against nginx and a textbook proxy (needs nginx, wrk and redis-server; compiles first where it can)
 	@$(MAKE) --no-print-directory compiled || echo "measuring interpreted code"
 	@$(BIN)/python -m tests.bench $(ARGS)
 

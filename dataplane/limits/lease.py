@@ -47,6 +47,7 @@ class Lease(Ask):
         "_ends",
         "_since",
         "_taken",
+        "_telling",
         "asked",
         "empty_until",
         "held",
@@ -69,6 +70,7 @@ class Lease(Ask):
         self.reset = 0.0  # seconds until all is back, as it said
         self.waiting: list[LeaseHolder] = []
         self._taken = 0
+        self._telling = False
         self._since = 0.0
         self._ends = 0.0
 
@@ -87,10 +89,11 @@ class Lease(Ask):
 
     def take(self, now: float, nodes: int) -> None:
         """Ask the store for more, unless that is on its way."""
-        if self.asked:
+        if self.asked or self._telling:
             return
         self.asked = True
         leases = self.leases
+        leases.nodes = nodes
         if self._taken and self.held * 2 < self._taken and now - self._since < leases.seconds / 2:
             self.want *= 2
         self.want = max(1, min(self.want, leases.most(nodes)))
@@ -116,23 +119,29 @@ class Lease(Ask):
 
     def _tell(self, failed: bool) -> None:
         waiting, self.waiting = self.waiting, []
+        self._telling = True  # whoever has to wait again is asked for together with all the others
         for holder in waiting:
             if failed:
                 holder.failed()
             else:
                 holder.try_again()
+        self._telling = False
+        if self.waiting:
+            leases = self.leases
+            self.take(leases.store.now(), leases.nodes)
 
 
 class Leases:
     """The leases of one rule, by key: bounded in number as counts are."""
 
-    __slots__ = ("_limit", "_new", "_old", "_turned", "_window", "by_the_clock", "rule", "seconds", "store")
+    __slots__ = ("_limit", "_new", "_old", "_turned", "_window", "by_the_clock", "nodes", "rule", "seconds", "store")
 
     def __init__(self, rule: Rule, store_rule: StoreRule, store: Store) -> None:
         self.rule = store_rule
         self.store = store
         self.by_the_clock = rule.algorithm == "fixed-window"  # what is granted in a window must not leave it
         self.seconds = min(_LONGEST, rule.window / 10.0)
+        self.nodes = 1  # when one was taken last
         self._limit = min(rule.limit, rule.burst)
         self._window = rule.window
         self._new: dict[str, Lease] = {}

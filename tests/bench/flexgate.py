@@ -32,8 +32,11 @@ _POLICY_HEADERS = (
 )
 
 
-def config(routes: int, origin: int) -> str:
-    """A configuration document (YAML that is JSON) with `routes` routes to the origin's port, the measured one last."""
+def config(routes: int, origin: int, limits: dict[str, Any] | None = None) -> str:
+    """A configuration document (YAML that is JSON) with `routes` routes to the origin's port, the measured one last.
+
+    `limits` adds keys to the section `rateLimit`.
+    """
     noisy = [_noisy()] if routes > 1 else []
     fillers = [_route(_FILLERS[number % len(_FILLERS)].format(number)) for number in range(routes - 1 - len(noisy))]
     # The body of the streaming case is far above the default limit.
@@ -48,7 +51,7 @@ def config(routes: int, origin: int) -> str:
                 "keys": [{"key": hashlib.sha256(KEY.encode()).hexdigest(), "name": "bench"}],
             }
         },
-        "rateLimit": {"enabled": True},
+        "rateLimit": {"enabled": True, **(limits or {})},
         # As many idle connections as the load has: the others do not close theirs either.
         "connectionPool": {"maxSockets": 256, "maxFreeSockets": 256},
         "logging": {"level": "info", "format": "json", "sampling": {"successRate": 0.1, "errorRate": 1.0}},
@@ -72,14 +75,23 @@ def has_compiled() -> bool:
     return (COMPILED / ".ready").exists()
 
 
-def command(directory: Path, port: int, admin_port: int, routes: int, origin: int, *, interpreted: bool) -> list[str]:
+def command(
+    directory: Path,
+    port: int,
+    admin_port: int,
+    routes: int,
+    origin: int,
+    *,
+    interpreted: bool,
+    limits: dict[str, Any] | None = None,
+) -> list[str]:
     """Write the configuration into the directory; the command that runs one worker with it.
 
     The compiled code is taken where there is one, unless the interpreted is asked for.
     """
     directory.mkdir()
     document = directory / "proxy.yml"
-    document.write_text(config(routes, origin))
+    document.write_text(config(routes, origin, limits))
     ports = ["--port", str(port), "--admin-port", str(admin_port)]
     program = [sys.executable, "-m", "dataplane"]
     if has_compiled() and not interpreted:

@@ -9,14 +9,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from tests.bench import flexgate, nginx, origin
+from tests.bench import flexgate, nginx, origin, redis
 from tests.bench.cores import Cores, pinned
 from tests.bench.load import Load
 from tests.bench.options import Options
 from tests.bench.origin import SMALL
 from tests.bench.probe import free_port, wait_ready
 from tests.bench.process import Process
+from tests.bench.redis import Redis
 
 _READY_SECONDS = 120.0
 
@@ -82,14 +84,30 @@ class Stage:
             "textbook", [sys.executable, "-m", "tests.bench.textbook", str(port), str(self.origin_port)], port
         )
 
-    def flexgate(self, routes: int = flexgate.ROUTES, name: str = "flexgate", *, interpreted: bool = False) -> Proxy:
-        """Start a FlexGate data plane with a table of that many routes."""
+    def flexgate(
+        self,
+        routes: int = flexgate.ROUTES,
+        name: str = "flexgate",
+        *,
+        interpreted: bool = False,
+        limits: dict[str, Any] | None = None,
+    ) -> Proxy:
+        """Start a FlexGate data plane with a table of that many routes; `limits` adds to its section `rateLimit`."""
         port, admin_port = free_port(), free_port()
         directory = self.directory / name
-        command = flexgate.command(directory, port, admin_port, routes, self.origin_port, interpreted=interpreted)
+        command = flexgate.command(
+            directory, port, admin_port, routes, self.origin_port, interpreted=interpreted, limits=limits
+        )
         proxy = self._compete(name, command, port, admin_port, "/health/ready")
         flexgate.prove_policies(port, Load(SMALL))
         return proxy
+
+    def redis(self) -> Redis:
+        """Start a Redis on the cores of the load."""
+        port = free_port()
+        process = Process("redis", redis.command(self.directory, port), self.directory / "redis.log")
+        self._exit.callback(process.stop)
+        return redis.ready(process, port)
 
     def _compete(
         self, name: str, command: Sequence[str], port: int, ready_port: int | None = None, ready_path: str = SMALL

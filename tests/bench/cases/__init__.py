@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench.cases import big_request, big_response, boot, memory, noisy_route, post, route_table, small_get, stream
+from tests.bench.cases import (
+    big_request,
+    big_response,
+    boot,
+    memory,
+    noisy_route,
+    post,
+    redis_limit,
+    route_table,
+    small_get,
+    stream,
+)
 from tests.bench.outcome import Outcome
 from tests.bench.stage import Stage
 
@@ -21,6 +32,7 @@ class Case:
 CASES = {
     "small-get": Case("Small GET, 1000 routes, every policy on", small_get.run),
     "route-table": Case("The same request with 1, 1000 and 10 000 routes", route_table.run),
+    "redis-limit": Case("A rate limit in memory, in Redis and on lease from it", redis_limit.run),
     "post": Case("POST with bodies of 1 KiB and 64 KiB", post.run),
     "big-response": Case("Responses of 1 MiB", big_response.run),
     "big-request": Case("Requests of 1 MiB", big_request.run),
