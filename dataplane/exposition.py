@@ -17,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from dataplane.overload import telling as overload
+from shared import log
 from shared.histogram import PROMETHEUS_BOUNDS, PROMETHEUS_INDEXES
 
 if TYPE_CHECKING:
@@ -199,6 +200,8 @@ def _config(node: Node) -> Iterator[Metric]:
         events.add_metric([name], count)
     yield events
     yield CounterMetricFamily("report_events_lost", "Events that could not be told", value=node.events_lost)
-    yield CounterMetricFamily("log_lines_lost", "Log lines there was no room for", value=node.log.lost)
+    yield CounterMetricFamily(
+        "log_lines_lost", "Log lines there was no room for", value=node.log.lost + log.lines_lost()
+    )
     yield CounterMetricFamily("connections_refused", "Connections over the limit", value=node.listener.refused)
     yield GaugeMetricFamily("event_loop_lag_ms", "How late the loop turned last", value=node.deadlines.lag * 1000)

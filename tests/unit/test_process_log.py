@@ -1,0 +1,37 @@
+"""The log of a process is written in the background: a reader that stops costs lines, which are counted, no time."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from shared.log import Background
+
+
+def line(number: int) -> logging.LogRecord:
+    return logging.LogRecord("flexgate", logging.INFO, __file__, 1, f"line {number}", None, None)
+
+
+def test_lines_that_nobody_reads_are_lost_and_counted() -> None:
+    """A pipe holds some, a bounded number waits, the rest is lost; what is read later is in order and whole."""
+    output, into = os.pipe()
+    log = Background(into)
+    for number in range(30_000):
+        log.emit(line(number))
+    assert 0 < log.lost <= 20_000
+    kept = 30_000 - log.lost
+    with os.fdopen(output, "rb") as lines:
+        numbers = [int(lines.readline().removeprefix(b"line ")) for _ in range(kept)]
+        log.close()
+    os.close(into)
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_reader_that_is_gone_ends_nothing() -> None:
+    """Lines for a closed pipe are dropped."""
+    output, into = os.pipe()
+    os.close(output)
+    log = Background(into)
+    log.emit(line(1))
+    log.close()
+    os.close(into)
