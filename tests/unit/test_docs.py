@@ -79,6 +79,14 @@ def test_commands_exist() -> None:
     assert used == commands
 
 
+def test_every_event_is_explained() -> None:
+    """Each name that the sources tell an event under stands on the page of events."""
+    told = re.compile(r'\.(?:emit|often|saw)\(\s*"([a-z_.]+)"')
+    sources = [file.read_text() for plane in ("dataplane", "controlplane") for file in (ROOT / plane).rglob("*.py")]
+    page = (ROOT / "docs" / "concepts" / "events.md").read_text()
+    assert {name for text in sources for name in told.findall(text) if f"`{name}`" not in page} == set()
+
+
 def test_files_exist() -> None:
     """Each file or folder of the source that a page names is there."""
     named = re.compile(r"(?:dataplane|controlplane|shared|tests|proto|docs)/[\w./-]*\w(?:\.\w+|/)")
