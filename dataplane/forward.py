@@ -33,6 +33,7 @@ async def forward(x: Exchange, route: Route, runtime: Runtime) -> UpstreamConnec
     tried: tuple[Pool, ...] = ()
     while True:
         pool = connection = None
+        fresh = x.fresh
         try:
             if upstream.bulkhead is not None and (place := enter(x, upstream)) is not None:
                 await place
@@ -56,7 +57,7 @@ async def forward(x: Exchange, route: Route, runtime: Runtime) -> UpstreamConnec
             if pause < 0.0:
                 return connection
             await let_go(connection)
-        if pool is not None:
+        if pool is not None and x.fresh == fresh:  # an endpoint that closed an idle connection has not failed
             tried = (*tried, pool)
         if pause:
             await asyncio.sleep(pause)

@@ -244,3 +244,20 @@ async def test_endpoints_come_and_go_under_load(policy: str) -> None:
                 await gateway.reconfigure(text(*urls, loadBalancer=rule))
             done.set()
         assert failed == []
+
+
+async def test_a_connection_that_was_closed_meanwhile_moves_no_key() -> None:
+    """consistent-hash: the request is sent again to the same endpoint, which has done nothing wrong."""
+
+    async def one_each(peer: Peer) -> None:
+        if await peer.request():
+            await peer.send(OK)
+            await peer.request()
+        peer.close()
+
+    rule = {"policy": "consistent-hash", "on": "header:K"}
+    async with spread(*[one_each] * 4, loadBalancer=rule) as (origins, gateway):
+        for key in range(8):
+            assert await statuses(gateway, 5, f"K: {key}") == [200] * 5
+        homes = [{received.value("K") for received in origin.received} for origin in origins]
+        assert sum(map(len, homes)) == 8
