@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from dataplane.limits.algorithms import ALGORITHMS
 from dataplane.limits.rule import Rule
 from dataplane.limits.token_bucket import TokenBuckets
 
@@ -9,9 +12,10 @@ MOST = 100_000
 """Buckets in one generation, as the module has it."""
 
 
-def test_a_million_keys_stay_bounded() -> None:
-    """An attack with a key per request costs two generations of buckets, never a million."""
-    buckets = TokenBuckets(Rule(1, 60.0, 1))
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_a_million_keys_stay_bounded(algorithm: str) -> None:
+    """An attack with a key per request costs two generations of counts, never a million."""
+    buckets = ALGORITHMS[algorithm](Rule(1, 60.0, 1, algorithm), 0.0)
     most = 0
     for number in range(1_000_000):
         buckets.take(f"key {number}", 0.0)
@@ -20,9 +24,10 @@ def test_a_million_keys_stay_bounded() -> None:
     assert MOST < most <= 2 * MOST
 
 
-def test_an_attack_does_not_free_a_key_in_use() -> None:
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_an_attack_does_not_free_a_key_in_use(algorithm: str) -> None:
     """Who goes on asking stays known, however many others come in between."""
-    buckets = TokenBuckets(Rule(1, 60.0, 1))
+    buckets = ALGORITHMS[algorithm](Rule(1, 60.0, 1, algorithm), 0.0)
     assert buckets.take("busy", 0.0) >= 0.0
     for number in range(5 * MOST):
         buckets.take(f"key {number}", 0.0)
