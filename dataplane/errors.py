@@ -146,6 +146,12 @@ class ConnectFailed(UpstreamError):
     message = "The upstream service could not be reached"
 
 
+class ConnectNotAllowed(ConnectFailed):
+    """The gateway itself must not connect there: no retry would help, and the endpoint is not to blame."""
+
+    kind, retryable, by_endpoint = "connect_not_allowed", False, False
+
+
 class ConnectionLost(UpstreamError):
     """The upstream closed or reset before it answered."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dataplane.paths import BadTarget, normalise
 from dataplane.routing import Found
 from dataplane.routing.explain import explain
+from dataplane.upstream.breaker import STATES
 
 if TYPE_CHECKING:
     from dataplane.node import Node
@@ -68,6 +69,8 @@ def _route(route: Route, found: Found, runtime: Runtime, path: str) -> dict[str,
         "params": dict(found.params),
         "filters": list(route.steps),
         "upstream": route.upstream,
+        "circuitBreaker": STATES[upstream.breaker.state] if upstream.breaker is not None else "off",
+        "fallback": upstream.fallback or None,
         "endpoints": [endpoint.address for endpoint in upstream.balancer.endpoints.values()],
         "upstreamPath": route.rewrite(path, found.params, found.rest),
         "timeoutSeconds": route.request_seconds,

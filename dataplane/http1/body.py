@@ -34,7 +34,8 @@ class Body:
     received: int = 0
     trailers: tuple[bytes, ...] = ()
     keeping: bool = False  # all that was taken is here still, see `keep`
-    _passed: bool = False  # too much was taken to keep it
+    _passed: bool = False  # some of it was taken and is gone
+    _kept: list[bytes] | None = None
     _kept_size: int = 0
     _size: int = 0
     _paused: bool = False
@@ -44,7 +45,6 @@ class Body:
         """`length`: as declared, in bytes; None where the body is chunked or ends with the connection."""
         self._source = source
         self._chunks: list[bytes] = []
-        self._kept: list[bytes] = []
         self.length = length
 
     def __repr__(self) -> str:
@@ -106,19 +106,20 @@ class Body:
 
     def keep(self) -> None:
         """Keep what is taken from now on, up to KEPT bytes, so that `rewind` can give it again. Call it before."""
-        self.keeping = not self._passed
+        if not self._passed and self._kept is None:
+            self.keeping = True
+            self._kept = []
 
     def _keep(self, chunks: list[bytes], size: int) -> None:
         self._kept_size += size
-        if self._kept_size > KEPT:
-            self._passed = True
+        if self._kept is None or self._kept_size > KEPT:
             self.forget()
         else:
             self._kept += chunks
 
     def rewind(self) -> None:
         """Read from the beginning again, if everything since then was kept."""
-        if self.keeping:
+        if self._kept is not None:
             self._chunks = self._kept + self._chunks
             self._size += self._kept_size
             self._kept, self._kept_size = [], 0
@@ -126,7 +127,8 @@ class Body:
     def forget(self) -> None:
         """It will not be read again."""
         self.keeping = False
-        self._kept = []
+        self._passed = True
+        self._kept = None
 
     # ---- waiting
 

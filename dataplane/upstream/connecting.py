@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dataplane.errors import ConnectFailed, ConnectTimeout, GatewayError, PoolExhausted
+from dataplane.errors import ConnectFailed, ConnectNotAllowed, ConnectTimeout, GatewayError, PoolExhausted
 from dataplane.http1.upstream import UpstreamConnection
 from dataplane.runtime import Endpoint, Guard, Upstream
 from dataplane.upstream.pool import Pool, has_something_to_read
@@ -82,10 +82,10 @@ async def _dial(pool: Pool, upstream: Upstream, endpoint: Endpoint) -> UpstreamC
 def allowed_addresses(guard: Guard, endpoint: Endpoint) -> list[str]:
     """The addresses to try, in this order, without those that the guard refuses. Raises ConnectFailed for none."""
     if not _host_allowed(guard, endpoint.host):
-        raise ConnectFailed(detail=f"{endpoint.host} is not among security.allowedHosts")
+        raise ConnectNotAllowed(detail=f"{endpoint.host} is not among security.allowedHosts")
     allowed = [address for address in endpoint.ips if not blocked(guard, address)]
     if not allowed:
-        raise ConnectFailed(detail=f"{endpoint.host} has addresses in security.blockedIPs only")
+        raise ConnectNotAllowed(detail=f"{endpoint.host} has addresses in security.blockedIPs only")
     return allowed
 
 

@@ -151,6 +151,20 @@ async def test_a_refused_connection_is_a_failure() -> None:
         assert await statuses(gateway, 3) == [502, 502, 503]
 
 
+async def test_what_the_gateway_must_not_connect_to_is_no_failure() -> None:
+    """A blocked address says nothing about the upstream: no retry, and the breaker stays closed."""
+    async with serving(answering(OK)) as origin:
+        url = origin.url.replace("127.0.0.1", "localhost")
+        blocked = {"blockedIPs": ["127.0.0.0/8", "::1"]}
+        text = document(url, security=blocked, upstream={"circuitBreaker": {"failureThreshold": 1}})
+        async with running_gateway(text) as gateway:
+            assert await statuses(gateway, 3) == [502, 502, 502]
+            metrics = await gateway.metrics()
+            assert metrics.value("upstream_errors_total", error="connect_not_allowed") == 3
+            assert metrics.value("retry_attempts_total") == 0
+    assert origin.connections == 0
+
+
 async def test_an_answer_cut_short_is_a_failure() -> None:
     """The head said 200; the client sees the cut, the breaker counts it."""
     async with broken(answering_once(CUT)) as (_, gateway, _):

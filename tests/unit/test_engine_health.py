@@ -160,6 +160,7 @@ def test_a_match_is_explained(node: Node) -> None:
     assert (found["matched"], found["route"], found["revision"]) == (True, "users", 4)
     assert (found["normalisedPath"], found["params"], found["upstreamPath"]) == ("/users/7", {"id": "7"}, "/users/7")
     assert found["endpoints"] == ["127.0.0.1:9"]
+    assert (found["circuitBreaker"], found["fallback"]) == ("closed", None)
     assert {verdict["route"]: verdict["matched"] for verdict in found["routes"]} == {"users": True}
     assert all(verdict["reason"] for verdict in found["routes"])
     assert node.traffic.drain() == []

@@ -38,6 +38,7 @@ TABLE: dict[str, tuple[int, str, bool]] = {
     "VersionNotSupported": (505, "HTTP Version Not Supported", True),
     "UpstreamError": (502, "Bad Gateway", False),
     "ConnectFailed": (502, "Bad Gateway", False),
+    "ConnectNotAllowed": (502, "Bad Gateway", False),
     "ConnectionLost": (502, "Bad Gateway", False),
     "ConnectTimeout": (504, "Gateway Timeout", False),
     "UpstreamTimeout": (504, "Gateway Timeout", False),
