@@ -11,7 +11,7 @@ from typing import Any
 import dns.rcode
 import pytest
 
-from tests.support.client import connected, get
+from tests.support.client import connected, get, post
 from tests.support.deadline import eventually
 from tests.support.dns import DnsServer, dns_server
 from tests.support.gateway import Gateway, document, running_gateway
@@ -255,6 +255,16 @@ async def test_changing_records_lose_no_request() -> None:
             assert (await gateway.settled()).value("upstream_errors_total") == 0
         assert first.received
         assert second.received
+
+
+async def test_a_dead_address_costs_no_request() -> None:
+    """A request that one address does not take goes to another, whatever its method."""
+    async with dns_server(api=["127.0.0.1", "127.0.0.3"]) as server, serving(answering(OK)) as origin:
+        async with resolving(server, origin.port) as gateway:
+            await ok(gateway, 6)
+            assert (await gateway.ask(post(b"x"))).status == 200
+            assert await endpoints(gateway) == {"127.0.0.1", "127.0.0.3"}
+        assert len(origin.received) == 7
 
 
 async def test_an_edit_keeps_what_is_known() -> None:
