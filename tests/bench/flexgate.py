@@ -18,6 +18,7 @@ from tests.bench.probe import ask
 
 ROUTES = 1000
 COMPILED = Path(".run/compiled")
+_MANY = 100_000
 _CEILING = {"max": 1_000_000_000, "windowMs": 60_000}
 NOISY = "/noisy/small"
 """The one path whose limit can be reached; only the case of the noisy route asks for it."""
@@ -52,10 +53,12 @@ def config(routes: int, origin: int, limits: dict[str, Any] | None = None) -> st
             }
         },
         "rateLimit": {"enabled": True, **(limits or {})},
+        "backpressure": {"maxConcurrent": _MANY},
+        "priorities": [{"name": "measured", "routes": ["/bench/*"], "weight": 10}],
         # As many idle connections as the load has: the others do not close theirs either.
         "connectionPool": {"maxSockets": 256, "maxFreeSockets": 256},
         "logging": {"level": "info", "format": "json", "sampling": {"successRate": 0.1, "errorRate": 1.0}},
-        "upstreams": [{"name": "origin", "url": f"http://127.0.0.1:{origin}"}],
+        "upstreams": [{"name": "origin", "url": f"http://127.0.0.1:{origin}", "limits": {"maxConnections": _MANY}}],
         "routes": [*noisy, *fillers, measured],
     }
     return json.dumps(document, indent=1)
