@@ -10,18 +10,21 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import suppress
 
 from tests.bench.load import KEY, KEY_HEADER
 
 _CONNECTIONS = 16
 _TICK_SECONDS = 0.01
+_LAST_ANSWERS_SECONDS = 10.0
 
 
 class _Client(asyncio.Protocol):
     """One connection; counts answers by status as their heads come in."""
 
-    def __init__(self, counts: dict[str, int]) -> None:
+    def __init__(self, counts: dict[str, int], heard: asyncio.Event) -> None:
         self.counts = counts
+        self.heard = heard
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -31,14 +34,17 @@ class _Client(asyncio.Protocol):
         for part in data.split(b"HTTP/1.1 ")[1:]:
             status = part[:3].decode("latin-1")
             self.counts[status] = self.counts.get(status, 0) + 1
+        self.heard.set()
 
 
 async def make_noise(port: int, path: str, rate: float, seconds: float) -> dict[str, int]:
-    """Send, and count the answers by status; the key "sent" counts the requests."""
+    """Send, wait for the last answers, and count them by status; the key "sent" counts the requests."""
     loop = asyncio.get_running_loop()
     counts: dict[str, int] = {"sent": 0}
+    heard = asyncio.Event()
     clients = [
-        (await loop.create_connection(lambda: _Client(counts), "127.0.0.1", port))[1] for _ in range(_CONNECTIONS)
+        (await loop.create_connection(lambda: _Client(counts, heard), "127.0.0.1", port))[1]
+        for _ in range(_CONNECTIONS)
     ]
     request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n{KEY_HEADER}: {KEY}\r\n\r\n".encode()
     started = time.monotonic()
@@ -47,6 +53,11 @@ async def make_noise(port: int, path: str, rate: float, seconds: float) -> dict[
             clients[counts["sent"] % _CONNECTIONS].transport.write(request)
             counts["sent"] += 1
         await asyncio.sleep(_TICK_SECONDS)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_ANSWERS_SECONDS):
+            while sum(counts.values()) < 2 * counts["sent"]:  # the requests, and as many answers
+                heard.clear()
+                await heard.wait()
     for client in clients:
         client.transport.close()
     return counts
