@@ -170,7 +170,7 @@ class DataPlane:
         await self.admin.close()
         self.node.deadlines.stop()
         self.node.live.retire((), (), (), ())
-        self.node.live.follow_store(None)
+        self.node.live.close_stores()
         self._writer.close()
 
 

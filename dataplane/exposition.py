@@ -161,7 +161,8 @@ def _policies(node: Node) -> Iterator[Metric]:
         "rate_limit_store_fallbacks", "Requests decided without it", value=sum(s.fallbacks for s in stores)
     )
     yield CounterMetricFamily("rate_limit_leases", "Leases taken from it", value=sum(s.leases for s in stores))
-    yield GaugeMetricFamily("rate_limit_store_up", "Whether it answers", value=int(any(s.up for s in stores)))
+    if stores:
+        yield GaugeMetricFamily("rate_limit_store_up", "Whether it answers", value=int(all(s.up for s in stores)))
     yield auth
 
 

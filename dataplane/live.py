@@ -71,6 +71,7 @@ class Live:
         self.shedding = Shedding(loop, clock, traffic, self.events)
         self.leases: dict[tuple[LimitKey, StoreKey], Leases] = {}
         self.stores: dict[StoreKey, Store] = {}
+        self._leaving: list[Store] = []
         self.breakers: dict[str, Breaker] = {}
         self.retry_budgets: dict[str, RetryBudget] = {}
         self._turns: dict[str, Iterator[int]] = {}
@@ -127,9 +128,24 @@ class Live:
     def follow_store(self, key: StoreKey | None) -> None:
         """Be connected to the store of the configuration that is served now, and to no other."""
         for other in [other for other in self.stores if other != key]:
-            self.stores.pop(other).close()
+            store = self.stores.pop(other)
+            self._leaving.append(store)
+            # Requests of the configuration before still wait for it, and none waits longer.
+            self.loop.call_later(other.timeout, self._leave, store)
         if key is not None and key in self.stores:
             self.stores[key].start()
+
+    def _leave(self, store: Store) -> None:
+        if store in self._leaving:
+            self._leaving.remove(store)
+            store.close()
+
+    def close_stores(self) -> None:
+        """The process ends."""
+        for store in (*self.stores.values(), *self._leaving):
+            store.close()
+        self.stores.clear()
+        self._leaving.clear()
 
     def turns(self, upstream: str) -> Iterator[int]:
         """Counts the picks of an upstream."""

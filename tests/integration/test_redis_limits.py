@@ -138,6 +138,17 @@ async def test_counts_survive_edits() -> None:
         assert await statuses(gateway, 3) == [200, 200, 429]
 
 
+async def test_an_edit_of_the_store_costs_no_request() -> None:
+    """Requests that wait for the one before are answered by it, though only Redis may decide."""
+    async with running_redis() as redis, limited(redis, hourly(100_000), onStoreError="closed") as (origin, gateway):
+        load = asyncio.create_task(storm(gateway, 8, 100))
+        for number in range(3):
+            store = {"url": redis.url, "timeout": 1000, "keyPrefix": f"other{number}:"}
+            section = redis.section(onStoreError="closed", redis=store)
+            await gateway.reconfigure(document(origin.url, route={"rateLimit": hourly(100_000)}, rateLimit=section))
+        assert set(await load) == {200}
+
+
 async def test_every_count_in_redis_ends_by_itself() -> None:
     """Each key has a time to live, and a name that gives no header's value away."""
     async with running_redis() as redis, limited(redis, hourly(5, key="header:X-Token")) as (_, gateway):
