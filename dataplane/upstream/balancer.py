@@ -141,10 +141,11 @@ class Balancer:
     def may_eject(self) -> bool:
         """Whether one more endpoint may be out without more than the allowed share being so.
 
-        Those that active checks took out count; the allowed number is rounded down, and a single endpoint always stays.
+        Those that active checks took out count, those without a weight do not; the allowed number is rounded down, and
+        a single endpoint always stays.
         """
-        total = len(self.endpoints)
-        if self.passive is None or total < 2:
+        weighed = [pool for pool, endpoint in self.endpoints.items() if endpoint.weight]
+        if self.passive is None or len(weighed) < 2:
             return False
-        out = sum(not pool.health.available for pool in self.endpoints)
-        return (out + 1) * 100 <= self.passive.percent * total
+        out = sum(not pool.health.available for pool in weighed)
+        return (out + 1) * 100 <= self.passive.percent * len(weighed)

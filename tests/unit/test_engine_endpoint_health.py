@@ -199,6 +199,15 @@ def test_no_more_are_ejected_than_may_be(worker: Bench, count: int, percent: int
     assert sum(pool.health.ejected for pool in pools(upstream)) == most
 
 
+def test_an_endpoint_without_weight_is_no_reserve(worker: Bench) -> None:
+    """It gets no traffic, so the only other one is not ejected: of one endpoint, none may be out."""
+    endpoints = [{"url": "http://127.0.0.1:1"}, {"url": "http://127.0.0.1:2", "weight": 0}]
+    document = {"upstreams": [{"name": "origin", "endpoints": endpoints}], **routed()}
+    upstream = worker.serve(document).runtime.upstreams["origin"]
+    fail(pools(upstream)[0], 10)
+    assert not ejected(pools(upstream)[0])
+
+
 def test_what_checks_took_out_counts_towards_the_share(worker: Bench) -> None:
     """Two of four are down: failures take no third."""
     upstream = served(worker, 4)
