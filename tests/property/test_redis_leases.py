@@ -1,4 +1,7 @@
-"""Leases without a Redis: what a node holds is bounded, whatever the store grants and whenever it answers."""
+"""Leases without a Redis: what a node holds is bounded, whatever the store grants and whenever it answers.
+
+Not among the tests of compiled code: what stands in for a request here cannot be a compiled class.
+"""
 
 from __future__ import annotations
 
