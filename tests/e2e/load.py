@@ -93,10 +93,13 @@ class Load:
 
     async def _ask(self, connection: RawClient, port: int, number: int) -> bool:
         """One request; whether the connection can carry another."""
+        # With the key a POST may be sent to another endpoint, as clients do that want it to be repeated.
         target, method = f"/load/{number}", "GET" if number % _POST_EVERY else "POST"
         body = b"" if method == "GET" else b"%d bottles" % number
         try:
-            answer = await connection.ask(get(target) if method == "GET" else post(body, target))
+            answer = await connection.ask(
+                get(target) if method == "GET" else post(body, target, f"Idempotency-Key: {number}")
+            )
         except (Truncated, Malformed, OSError) as error:  # TimeoutError is one
             self._failed(f"{method} {target}: {error!r}")
             return False
