@@ -48,6 +48,11 @@ class Load:
         """Requests that were answered as they should be."""
         return self.answered.total()
 
+    @property
+    def refused(self) -> int:
+        """Requests that got an answer which is tolerated."""
+        return sum(self.statuses[status] for status in self.tolerated)
+
     async def more(self, count: int = 50) -> None:
         """Wait for so many further answers: the load goes on through whatever just happened."""
         wanted = self.total + count

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from tests.e2e.load import Load
 
 Tell = Callable[[str, object], None]
-COLUMNS = ("struck", "requests", "failed", "recovered")
-_TITLES = ("what was done", "requests", "failed", "recovered after", "")
+COLUMNS = ("struck", "requests", "refused", "failed", "recovered")
+_TITLES = ("what was done", "requests", "refused", "failed", "recovered after", "")
 
 
 class Outcome:
@@ -33,7 +33,8 @@ class Outcome:
 
     def load(self, *loads: Load) -> None:
         """What clients saw meanwhile."""
-        self._tell("requests", sum(load.total + len(load.failures) for load in loads))
+        self._tell("requests", sum(load.total + load.refused + len(load.failures) for load in loads))
+        self._tell("refused", sum(load.refused for load in loads))
         self._tell("failed", sum(len(load.failures) for load in loads))
 
 
