@@ -28,6 +28,7 @@ from dataplane.upstream.pool import Pool, has_something_to_read
 from dataplane.upstream.retrying import IDEMPOTENT, asks_for_longer, backoff, may_process_twice, safe_after
 
 if TYPE_CHECKING:
+    from dataplane.driver import Arrival
     from dataplane.exchange import Exchange
     from dataplane.http1.upstream import UpstreamConnection
 
@@ -88,8 +89,8 @@ def take(pool: Pool, x: Exchange) -> UpstreamConnection | None:
 
 def send(
     x: Exchange, route: Route, upstream: Upstream, connection: UpstreamConnection, at_hand: list[bytes] | None
-) -> asyncio.Future[None]:
-    """Write the request, or begin to; the future is done when the head of the answer is there."""
+) -> Arrival:
+    """Write the request, or begin to; to be awaited until the head of the answer is there."""
     pool = connection.pool
     endpoint, found = pool.endpoint, cast(Found, x.found)
     x.sent = True
@@ -107,7 +108,7 @@ def send(
     else:
         connection.request_sent = True
         if x.body is NO_BODY:
-            connection.write(head)
+            connection.send(head)
         elif x.body.length is None:
             connection.writelines([head, *framed(at_hand), last_chunk(x.body)])
         else:

@@ -8,13 +8,16 @@ what the request sets.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from dataplane.continuation import ENTER_TASK, GO_ON
 from dataplane.errors import GatewayError
 from dataplane.http1.body import NO_BODY, Body
 from dataplane.http1.fields import Headers
 
 if TYPE_CHECKING:
+    from dataplane.driver import Driver
     from dataplane.http1.downstream import DownstreamConnection
     from dataplane.overload.gate import Waiter
     from dataplane.overload.shedding import Shedding
@@ -31,7 +34,8 @@ class Exchange:
     raw_target: bytes = b""
     http11: bool = True
     refusal: GatewayError | None = None  # found before `handle` began: it answers this
-    task: asyncio.Task[None] | None = None
+    driver: Driver | None = None
+    task: asyncio.Task[None] | None = None  # once it needs one
     cancelled_by: GatewayError | None = None
 
     # the request head, examined (http1/request_head.py)
@@ -110,6 +114,10 @@ class Exchange:
             return
         if not self.begun:
             self.refusal = error
-        elif self.task is not None and not self.task.done():
+        elif self.driver is not None:
             self.cancelled_by = error
-            self.task.cancel()
+            self.driver.cancel()
+
+    def in_task(self) -> Awaitable[None]:
+        """To be awaited before anything that only works in an asyncio.Task: from there on the exchange is one."""
+        return ENTER_TASK if self.task is None else GO_ON

@@ -60,13 +60,12 @@ class FileSource:
 
     def boot(self) -> None:
         """Serve the file; ConfigError with all its faults where that cannot be."""
+        self._edits = self._changes(self._path)  # first: what is written from here on is an edit
         self._offer(*_read(self._path))
 
     async def run(self) -> None:
         """Follow the file's edits until cancelled."""
-        changed = self._changes(self._path)
-        await self._reload()  # it may have changed between boot and now
-        async for _ in changed:
+        async for _ in self._edits:
             await self._reload()
 
     def stopped(self) -> None:

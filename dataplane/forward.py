@@ -40,6 +40,7 @@ async def forward(x: Exchange, route: Route, runtime: Runtime) -> UpstreamConnec
             pool = choose(x, upstream, tried) or await _first(x, upstream, tried)
             connection = take(pool, x)
             if connection is None:
+                await x.in_task()
                 connection = await connect(pool, upstream)
             await send(x, route, upstream, connection, at_hand)
         except BaseException as error:

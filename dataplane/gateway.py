@@ -88,7 +88,6 @@ class Gateway:
 
     def _cancelled(self, x: Exchange) -> None:
         """Someone stopped the exchange with a reason (client gone, deadline, limit), or the process ends."""
-        task = asyncio.current_task()
-        if x.cancelled_by is not None and task is not None:
-            task.uncancel()
+        if x.cancelled_by is not None and x.task is not None:
+            x.task.uncancel()
         respond.refuse(x, x.cancelled_by or ClientGone(detail="the gateway stopped"))

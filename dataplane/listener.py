@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from dataplane.http1.deadlines import Deadlines
 from dataplane.http1.downstream import DownstreamConnection
+from dataplane.http1.outbox import Outbox
 from dataplane.newcomers import hold_off, waiting
 from dataplane.runtime import ConnectionLimits
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _BACKLOG = 2048
 _LAST_TURNS = 3  # of the event loop, until what was accepted last is among the connections
-_TASK = "request"  # given, because making one up for each costs more than it tells
-_EAGER = sys.version_info >= (3, 12)
 
 
 class Listener:
@@ -38,6 +36,7 @@ class Listener:
         self.clock = time.monotonic
         self.deadlines = deadlines
         self.limits = ConnectionLimits()
+        self.outbox = Outbox(loop)
         self.scheme = b"http"
         self.draining = False  # every answer ends its connection
         self.ending = False  # and so does every end of an exchange
@@ -46,7 +45,7 @@ class Listener:
         self.connections: set[DownstreamConnection] = set()
         self.tunnels: set[Tunnel] = set()
         self._by_ip: dict[str, int] = {}
-        self._handle = handle
+        self.handle = handle
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
         self._empty = asyncio.Event()
@@ -134,13 +133,6 @@ class Listener:
             self._by_ip[connection.ip] = left
         else:
             del self._by_ip[connection.ip]
-
-    def spawn(self, x: Exchange) -> None:
-        """Start the exchange; at once where Python can, else with the next turn of the loop."""
-        if _EAGER:
-            x.task = asyncio.Task(self._handle(x), loop=self.loop, name=_TASK, eager_start=True)  # type: ignore[call-arg,unused-ignore]  # Python 3.12+
-        else:
-            x.task = asyncio.Task(self._handle(x), loop=self.loop, name=_TASK)
 
     # ---- drain
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.events import Events
 from dataplane.http1.deadlines import Deadlines
+from dataplane.http1.outbox import Outbox
 from dataplane.limits.algorithms import ALGORITHMS
 from dataplane.limits.asking import Rule as StoreRule
 from dataplane.limits.counts import Counts
@@ -57,6 +58,7 @@ class Live:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.loop = loop
+        self.outbox = Outbox(loop)  # towards upstreams
         self.deadlines = deadlines
         self.traffic = traffic
         self.clock = clock
@@ -88,7 +90,7 @@ class Live:
                 events=self.events,
                 traffic=self.traffic.upstream(key[0]),
             )
-            pool = self.pools[key] = Pool(key, endpoint, self.loop, self.deadlines, health)
+            pool = self.pools[key] = Pool(key, endpoint, self.loop, self.deadlines, health, self.outbox)
             pool.clock = self.clock
         return pool
 

@@ -65,7 +65,7 @@ def relay_head(x: Exchange, upstream: UpstreamConnection, max_response: int) -> 
     if framing is Framing.CHUNKED:
         chunks = framed(chunks)
     if sum(map(len, chunks)) < _JOINED:
-        x.connection.write(b"".join((head, *chunks)))
+        x.connection.send(b"".join((head, *chunks)))
     else:
         x.connection.writelines([head, *chunks])
     x.response_bytes = body.received
@@ -108,7 +108,8 @@ def send(x: Exchange, status: int, content_type: bytes, body: bytes, extra: tupl
     if persistence:
         lines.append(persistence)
     lines.append(CRLF)
-    x.connection.writelines([CRLF.join(lines), b"" if x.method == "HEAD" else body])
+    head = CRLF.join(lines)
+    x.connection.send(head if x.method == "HEAD" else head + body)
 
 
 def refuse(x: Exchange, error: GatewayError) -> None:

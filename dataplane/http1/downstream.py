@@ -15,6 +15,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from dataplane.driver import Driver
 from dataplane.errors import ClientGone, ClientTimeout, GatewayError, RequestTimeout
 from dataplane.exchange import Exchange
 from dataplane.http1.deadlines import NEVER
@@ -60,9 +61,11 @@ class DownstreamConnection(asyncio.Protocol):
         self.blocked: asyncio.Future[None] | None = None  # done when the client has read enough
         self._tunnel: Tunnel | None = None
         self._linger_left = -1
+        self._unsent = b""
         # request in flight
         self.current: Exchange | None = None
         self._request_deadline = NEVER
+        self._starting = False
 
     def __repr__(self) -> str:
         return f"<DownstreamConnection {self.ip} {self.current or 'idle'} {len(self.queue)} waiting>"
@@ -161,6 +164,7 @@ class DownstreamConnection(asyncio.Protocol):
     def start_tunnel(self, tunnel: Tunnel) -> bytes:
         """From here on bytes go to the tunnel; returns those that came too early for it."""
         self._tunnel = tunnel
+        self.flush()
         tail, self.reader.tail = self.reader.tail, b""
         self._apply_flow()
         return tail
@@ -189,16 +193,20 @@ class DownstreamConnection(asyncio.Protocol):
             self.close()
 
     def _next(self) -> None:
-        """Start the oldest waiting exchange, when none is in flight."""
-        if self.current is not None or not self.queue:
-            return
-        self.current = x = self.queue.popleft()
-        self._request_deadline = x.started + self.limits.request
-        if x.body.complete:
-            self.deadline = self._request_deadline
-        else:
-            self.set_deadline()
-        self.listener.spawn(x)
+        """Start the oldest waiting exchange, when none is in flight; and those behind it that are answered at once."""
+        if self._starting:
+            return  # whoever is at it goes on: never deeper by one call for each of many small answers
+        self._starting = True
+        while self.queue and self.current is None:
+            self.current = x = self.queue.popleft()
+            self._request_deadline = x.started + self.limits.request
+            if x.body.complete:
+                self.deadline = self._request_deadline
+            else:
+                self.set_deadline()
+            x.driver = driver = Driver(x, self.listener.handle(x), self.listener.loop)
+            driver.step()  # when this returns the exchange is over, or waits
+        self._starting = False
         if self._held_by_queue and not self.queue:
             self._held_by_queue = False
             self._apply_flow()
@@ -244,6 +252,7 @@ class DownstreamConnection(asyncio.Protocol):
         """Close so that the answer arrives: a client still sending would lose it to a reset (RFC 9112 9.6)."""
         self.reader.ended = True
         self.queue.clear()
+        self.flush()
         if (x.body.complete and x.refusal is None) or not self.transport.can_write_eof():
             self.transport.close()
             return
@@ -256,18 +265,38 @@ class DownstreamConnection(asyncio.Protocol):
 
     # ---- the sending side, for `handle`
 
+    def send(self, message: bytes) -> None:
+        """Write a whole, small message with the others of this turn of the loop."""
+        if self._unsent:
+            self._unsent += message
+        else:
+            self._unsent = message
+            self.listener.outbox.add(self)
+
+    def flush(self) -> None:
+        """Write what was held back; before anything else that goes to the transport."""
+        unsent, self._unsent = self._unsent, b""
+        if unsent and not self.lost:
+            self.transport.write(unsent)
+
     def write(self, data: bytes) -> None:
+        if self._unsent:
+            self.flush()
         self.transport.write(data)
 
     def writelines(self, chunks: list[bytes]) -> None:
+        if self._unsent:
+            self.flush()
         self.transport.writelines(chunks)
 
     def close(self) -> None:
         """Close once everything written was sent."""
+        self.flush()
         self.transport.close()
 
     def abort(self) -> None:
         """Reset: the client must see that the answer is not whole, even where only the connection's end ends it."""
+        self._unsent = b""
         sock = self.transport.get_extra_info("socket")
         if sock is not None and not self.lost:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -283,7 +312,7 @@ class DownstreamConnection(asyncio.Protocol):
             if self._request_deadline == NEVER and self.listener.clock() < settled:
                 self.deadline = settled
             else:
-                self.transport.close()
+                self.close()
 
     # ---- deadlines
 
@@ -314,4 +343,4 @@ class DownstreamConnection(asyncio.Protocol):
         elif self.reader.in_head:
             self.reader.refuse(ClientTimeout())
         else:
-            self.transport.close()
+            self.close()

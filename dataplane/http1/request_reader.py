@@ -19,6 +19,7 @@ from dataplane.http1.request_limits import framing_error, partial_head_error, re
 if TYPE_CHECKING:
     from dataplane.http1.downstream import DownstreamConnection
 
+_FIRST_LINE_END: Final = b" HTTP/1.1"
 _MOST_PIPELINED_AT_ONCE: Final = 512
 """In one read: each costs about a kilobyte, so this bounds what a connection can cost before it is held."""
 
@@ -39,7 +40,7 @@ class RequestReader:
         self._headers: Headers = []
         self._trailers: Headers = []
         self._url = b""
-        self._measure = self._priming = False
+        self._measure = self._priming = self._known_version = False
         self._head_bytes = self._accounted = 0
         self._skipped: int | None = None
 
@@ -49,6 +50,9 @@ class RequestReader:
         if was_in_head or len(data) > self._limits.smallest:
             self._measure = True
             self._accounted = 0
+        elif self.reading is None:
+            # One line of one request: the parser would format the version for every one.
+            self._known_version = data.endswith(_FIRST_LINE_END, 0, data.find(b"\r\n"))
         try:
             self._parser.feed_data(data)
         except http.HttpParserUpgrade as pause:
@@ -118,7 +122,10 @@ class RequestReader:
         x.method = parser.get_method().decode()
         length: int | None = None
         try:
-            x.http11 = check_version(parser.get_http_version())
+            if self._known_version:
+                self._known_version = False  # of this one
+            else:
+                x.http11 = check_version(parser.get_http_version())
             if self._measure or len(x.headers) > MOST_FIELDS:
                 self._accounted += check_sizes(x, self._limits)
             length = examine(x)

@@ -46,12 +46,12 @@ class ResponseHead:
         self.chunked = False
         self.upgrade = b""
         self.persistent: bool | None = None  # what Connection says of it
-        keep = self.lines.append
+        lines = self.lines
         named: list[bytes] = []
         for field, value in fields:
             role = field.response_role
             if not role:
-                keep(field.prefix + value)
+                lines.append(field.prefix + value)
             elif role is _CONTENT_LENGTH:
                 self.length = int(value)
                 self.length_line = field.prefix + value
@@ -63,7 +63,9 @@ class ResponseHead:
                 self.chunked = True
             elif role is _UPGRADE:
                 self.upgrade = value.strip(b" \t")
-        if named:
+        if len(named) == 1 and named[0] == b"keep-alive":
+            self.persistent = True
+        elif named:
             self._apply_connection(named)
 
     def _apply_connection(self, named: list[bytes]) -> None:

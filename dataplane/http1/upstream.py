@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
+from dataplane.driver import Arrival
 from dataplane.errors import ConnectionLost, GatewayError, UpstreamError, UpstreamTimeout
 from dataplane.headers import interim_head
 from dataplane.http1 import parser as http
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _NO_HEAD: Final = ResponseHead([])
 _MOST_HEAD_BYTES: Final = 256 * 1024
 _CHUNK_OVERHEAD: Final = 64 * 1024
+_FIRST_BYTES: Final = b"HTTP/1.1 "
+_VERSION: Final = "1.1"
+"""Of an answer that begins like this: the parser would format its version for every one."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -42,6 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser: http.HttpResponseParser | None = http.HttpResponseParser(self)
         self._blocked: asyncio.Future[None] | None = None
         self._held = False
+        self._unsent = b""
         self._tunnel: Tunnel | None = None
         # exchange
         self.busy = False
@@ -59,8 +64,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._renew = False  # the parser is in no state for another answer
         self._complete = False
         self._reusable = False
-        self._waiter: asyncio.Future[None] | None = None
+        self.answer = Arrival()  # the head of the final answer
         self._received = 0
+        self._version = ""
         self._response_seconds = self.idle_seconds = 0.0
         self.sender: asyncio.Task[None] | None = None
 
@@ -70,7 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     # ---- for `forward`
 
-    def begin(self, x: Exchange, now: float, response_seconds: float, idle_seconds: float) -> asyncio.Future[None]:
+    def begin(self, x: Exchange, now: float, response_seconds: float, idle_seconds: float) -> Arrival:
         """Get ready for one exchange; write the request next. Times in seconds, 0: no limit.
 
         The future is done when the head of the final answer is there (its body may be, too), or fails with an
@@ -86,8 +92,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._response_seconds = response_seconds
         self.idle_seconds = idle_seconds
         self.deadline = now + response_seconds if response_seconds else NEVER
-        self._waiter = waiter = self.pool.loop.create_future()
-        return waiter
+        self.answer.expect()
+        return self.answer
 
     def sending(self) -> None:
         """The body is on its way: the answer's time has not begun, and waiting for the client is not ours to time."""
@@ -102,6 +108,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _restart(self, seconds: float) -> None:
         self.deadline = self.pool.clock() + seconds if seconds else NEVER
+
+    def send(self, message: bytes) -> None:
+        """Write a whole, small message with the others of this turn of the loop."""
+        self._unsent = message
+        self.pool.outbox.add(self)
+
+    def flush(self) -> None:
+        """Write what was held back."""
+        unsent, self._unsent = self._unsent, b""
+        if unsent and not self.lost:
+            self.transport.write(unsent)
 
     def write(self, data: bytes) -> None:
         self.transport.write(data)
@@ -121,7 +138,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The exchange is over, however it went: back to the pool when both messages were whole, else closed."""
         self.busy = False
         self.deadline = NEVER
-        self._exchange = self._waiter = None
+        self._exchange = None
         if self._complete and self._reusable and self.request_sent and not self.lost and not self._held:
             if self._renew:
                 self._renew = False
@@ -132,6 +149,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close without sending what is buffered: the endpoint shall stop working on it."""
+        self._unsent = b""
         if not self.lost and not self.transport.is_closing():
             self.transport.abort()
 
@@ -173,6 +191,8 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.busy or self._parser is None:
             self.abort()  # an answer to no question
             return
+        if not self._received:
+            self._version = _VERSION if data.startswith(_FIRST_BYTES) else ""
         self.heard = True
         self._received += len(data)
         try:
@@ -182,10 +202,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser = None
         except http.HttpParserError as error:
             self._broken(error)
-        if self.status and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
         if not self._complete:
             self._watch_progress()
+        if self.status and not self.answer.here:
+            self.answer.arrive()  # and the exchange goes on: by now it may be over, and this connection in use again
 
     def _watch_progress(self) -> None:
         if self.status:
@@ -252,7 +272,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         fields = self._fields
         check_head(self.reason, fields, self._received)
-        status, version = parser.get_status_code(), parser.get_http_version()
+        status, version = parser.get_status_code(), self._version or parser.get_http_version()
+        self._version = ""  # of another message, if any
         head = ResponseHead(fields)
         is_head = x.method == "HEAD"
         framing = head.framing(status, version, is_head)
@@ -300,8 +321,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _fail(self, error: GatewayError) -> None:
         """End the exchange with an error, for whoever waits for the head or reads the body; close."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(error)
+        if not self.answer.here:
+            self.answer.fail(error)
         else:
             self.body.fail(error)
         self.abort()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Final
 
 from dataplane.http1.deadlines import NEVER, Deadlines
+from dataplane.http1.outbox import Outbox
 from dataplane.http1.upstream import UpstreamConnection
 from dataplane.upstream.latency import FAILURE_MS, PeakEwma
 
@@ -40,9 +41,11 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
         health: EndpointHealth,
+        outbox: Outbox,
     ) -> None:
         self.key = key
         self.health = health
+        self.outbox = outbox
         self.endpoint = endpoint  # as the configuration that is served has it
         self.address = key[1]
         self.loop = loop
