@@ -20,6 +20,8 @@ KEPT: Final = 1000
 QUIET_SECONDS: Final = 10.0
 MOST_SUBJECTS: Final = 100
 """Subjects of one name that are told apart within the quiet time; what comes beyond is told as OTHERS."""
+MOST_AT_ONCE: Final = 500
+"""Events of one name, within the quiet time, that are told each for itself; of what comes beyond only how often."""
 OTHERS: Final = "(others)"
 
 
@@ -54,16 +56,24 @@ class Events:
         self.recent: deque[Event] = deque(maxlen=KEPT)
         self.counts: dict[str, int] = {}
         self._quiet: dict[str, dict[str, _Quiet]] = {}
+        self._at_once: dict[str, tuple[float, int]] = {}  # until when, and how many were told of a name before that
 
     def __repr__(self) -> str:
         return f"<Events {self.counts}>"
 
     def emit(self, name: str, **data: Any) -> None:
-        """Tell of something that happens now and then."""
-        self.counts[name] = self.counts.get(name, 0) + 1
-        self.emitted += 1
-        self.recent.append(Event(self.emitted, name, self._wall(), data))
-        log.warn(name, **data)
+        """Tell of something that happens now and then; where it does not stop to, tell how often."""
+        now = self._clock()
+        until, told = self._at_once.get(name, (0.0, 0))
+        if now >= until:
+            until, told = now + QUIET_SECONDS, 0
+        self._at_once[name] = until, told + 1
+        if told < MOST_AT_ONCE:
+            self._tell(name, data)
+            return
+        quiet = self._quiet.setdefault(name, {}).setdefault(OTHERS, _Quiet(until))
+        quiet.times += 1
+        quiet.data = data
 
     def often(self, name: str, subject: str, **data: Any) -> None:
         """Tell of something that may happen with every request: of a subject at once, then every ten seconds at most.
@@ -82,7 +92,7 @@ class Events:
             quiet.data = data
             return
         subjects[subject] = _Quiet(self._clock() + QUIET_SECONDS)
-        self.emit(name, subject=subject, times=1, **data)
+        self._tell(name, {"subject": subject, "times": 1, **data})
 
     def settle(self, *, all_of_it: bool = False) -> None:
         """Tell what happened in quiet times that are over; with `all_of_it`, in the others as well. Once a second."""
@@ -94,10 +104,16 @@ class Events:
                 if not quiet.times:
                     del subjects[subject]
                     continue
-                self.emit(name, subject=subject, times=quiet.times, **quiet.data)
+                self._tell(name, {"subject": subject, "times": quiet.times, **quiet.data})
                 quiet.until, quiet.times, quiet.data = now + QUIET_SECONDS, 0, {}
 
     def after(self, number: int) -> list[Event]:
         """Those after that one, oldest first, as far as they are kept."""
         count = min(self.emitted - number, len(self.recent))
         return list(self.recent)[len(self.recent) - count :]
+
+    def _tell(self, name: str, data: dict[str, Any]) -> None:
+        self.counts[name] = self.counts.get(name, 0) + 1
+        self.emitted += 1
+        self.recent.append(Event(self.emitted, name, self._wall(), data))
+        log.warn(name, **data)

@@ -226,7 +226,7 @@ async def test_more_events_than_are_kept_between_two_reports_are_told_as_lost() 
     """The newest thousand arrive; the node and the control plane know how many are missing."""
     sink, events = Sink(), Events(time.time)
     async with listening(sink) as address, running(reporter(address, Requests(), events=events)) as sender:
-        for _ in range(KEPT + 70):
-            events.emit("e")
+        for number in range(KEPT + 70):
+            events.emit(f"e{number % 3}")
         assert await sender.flush(DEADLINE)
     assert (len(sink.events), sink.events[0].number, sink.events_lost, sender.events_lost) == (KEPT, 71, 70, 70)

@@ -7,7 +7,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.events import KEPT, MOST_SUBJECTS, OTHERS, QUIET_SECONDS, Events
+from dataplane.events import KEPT, MOST_AT_ONCE, MOST_SUBJECTS, OTHERS, QUIET_SECONDS, Events
 
 
 class Times:
@@ -118,12 +118,28 @@ def test_every_time_is_told_exactly_once(happenings: list[tuple[str, int, float]
     assert [event.number for event in events.recent] == list(range(1, events.emitted + 1))
 
 
+def test_what_does_not_stop_is_told_by_its_number() -> None:
+    """A queue that swings around its threshold, endpoints that flap: so many are told each, the rest as one."""
+    times = Times()
+    events = times.events()
+    for number in range(10_000):
+        events.emit("overload.began", waiting=number)
+    events.emit("upstream.failure")
+    assert events.counts == {"overload.began": MOST_AT_ONCE, "upstream.failure": 1}
+    times.monotonic += QUIET_SECONDS
+    events.settle()
+    rest = {"subject": OTHERS, "times": 10_000 - MOST_AT_ONCE, "waiting": 9_999}
+    assert events.recent[-1].data == rest
+    events.emit("overload.began", waiting=1)
+    assert events.recent[-1].data == {"waiting": 1}
+
+
 def test_the_newest_are_kept() -> None:
     """A thousand; `after` gives those that are newer than a number, as far as they are still there."""
     events = Times().events()
     assert events.after(0) == []
-    for _ in range(KEPT + 5):
-        events.emit("e")
+    for number in range(KEPT + 5):
+        events.emit(("a", "b", "c")[number % 3])
     assert [event.number for event in events.after(KEPT)] == list(range(KEPT + 1, KEPT + 6))
     assert [events.after(0)[0].number, len(events.after(0)), events.after(KEPT + 5)] == [6, KEPT, []]
-    assert events.counts == {"e": KEPT + 5}
+    assert events.counts == {"a": 335, "b": 335, "c": 335}
