@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import grpc
 
-from controlplane.conversation import Conversation
+from controlplane.conversation import Conversation, Outcome
 from controlplane.events import Events
 from controlplane.nodes import DisplacedError, Node, Nodes
 from controlplane.publisher import Publisher
@@ -117,9 +117,11 @@ class Discovery:
 
     def _session(self, node: Node, hello: Hello, context: Context, ending: asyncio.Future[Over]) -> Session:
         conversation = Conversation(hello, node.refused)
-        newest = self._publisher.newest
+        newest = self._publisher.for_node(node)
         if newest is not None:
-            outcome = conversation.greet(newest)
+            held = conversation.held
+            moved = held is not None and self._publisher.published(held.version[1], held.digest)
+            outcome = Outcome() if moved else conversation.greet(newest)
             self._nodes.learn(node, outcome)
             if outcome.drift:
                 log.warn("node.drift", node=node.id, reason=outcome.drift)

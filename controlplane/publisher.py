@@ -7,11 +7,20 @@ of another replica only delays. Subscribers are woken and then read `newest`; wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 from controlplane.snapshot import Snapshot
 from controlplane.store import Store
+from controlplane.views import Views
+
+
+class Audience(Protocol):
+    """Who is to get a snapshot: a node."""
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...
 
 
 class Publisher:
@@ -22,8 +31,12 @@ class Publisher:
         self._poll = poll  # seconds
         self._poked = asyncio.Event()
         self._wakes: set[asyncio.Event] = set()
-        self.newest: Snapshot | None = None
-        self.encoded_before = 0  # encodings that earlier snapshots cost
+        self._views: Views | None = None
+
+    @property
+    def newest(self) -> Snapshot | None:
+        """The whole of the newest revision; None before the first commit."""
+        return self._views.whole if self._views else None
 
     @property
     def revision(self) -> int:
@@ -33,7 +46,15 @@ class Publisher:
     @property
     def encoded(self) -> int:
         """How often a revision was encoded, in full or as a delta, since the start."""
-        return self.encoded_before + (self.newest.encoded if self.newest else 0)
+        return self._views.encoded if self._views else 0
+
+    def for_node(self, node: Audience) -> Snapshot | None:
+        """What this node should run now; None before the first commit. The one place that decides it."""
+        return self._views.of(node.labels) if self._views else None
+
+    def published(self, revision: int, digest: bytes) -> bool:
+        """Whether some node was meant to hold this."""
+        return self._views is not None and self._views.published(revision, digest)
 
     def poke(self) -> None:
         """Look at the store now."""
@@ -54,11 +75,10 @@ class Publisher:
         newest = self.newest
         if committed is None:
             return
-        if newest is None:
-            self.newest = Snapshot(committed.epoch, committed.revision, committed.table)
+        if self._views is None or newest is None:
+            self._views = Views(Snapshot(committed.epoch, committed.revision, committed.table))
         elif (newest.epoch, newest.revision) != (committed.epoch, committed.revision):
-            self.encoded_before += newest.encoded
-            self.newest = newest.followed_by(committed.epoch, committed.revision, committed.table)
+            self._views.follow(newest.followed_by(committed.epoch, committed.revision, committed.table))
         else:
             return
         for wake in self._wakes:

@@ -144,8 +144,8 @@ class Session:
             await self.wake.wait()
 
     async def _write_config(self) -> None:
-        """Send the newest revision if it is due."""
-        newest = self._publisher.newest
+        """Send what the node should run, if it is due."""
+        newest = self._publisher.for_node(self._node)
         if newest is None:
             return
         before = self._conversation.superseded

@@ -1,8 +1,8 @@
-"""One revision of the configuration, encoded for the wire: pure, and shared by every node.
+"""One revision of the configuration, or of a view of it, encoded for the wire: pure, and shared by its nodes.
 
-All nodes get the same bytes: the chunks of a revision are encoded once, and so is the delta from each older revision
-that some node still holds. History keeps only the keys that each revision changed, so the delta from any remembered
-base is the union of those keys, read from the newest table.
+All nodes with the same view get the same bytes: the chunks of a revision are encoded once, and so is the delta from
+each older revision that some node still holds. History keeps only the keys that each revision changed, so the delta
+from any remembered base is the union of those keys, read from the newest table.
 """
 
 from __future__ import annotations
@@ -70,6 +70,10 @@ class Snapshot:
     def contradicts(self, revision: int, digest: bytes) -> bool:
         """Whether a node that holds this revision with this digest holds something else than what was published."""
         return self._digests.get(revision, digest) != digest
+
+    def had(self, revision: int, digest: bytes) -> bool:
+        """Whether this was published with that digest, as far as it is remembered."""
+        return self._digests.get(revision) == digest
 
     def full(self) -> Parts:
         """The whole table, in as many messages as its size needs."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from shared.check import auth, fields, routes, settings, upstreams
+from shared.check import auth, fields, node_groups, routes, settings, upstreams
 from shared.faults import Fault
 from shared.field_path import owner
 from shared.pb.resources_pb2 import Config
@@ -28,6 +28,7 @@ def check(config: Config) -> list[Fault]:
         *upstreams.faults(config, known),
         *routes.faults(config, known),
         *auth.consumers(config),
+        *node_groups.faults(config),
     ]
     return [owned(fault, config) for fault in found]
 

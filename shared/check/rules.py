@@ -27,7 +27,7 @@ _SIGNATURES = one_of(*(f"{kind}{bits}" for kind in ("RS", "ES", "PS", "HS") for 
 RULES: dict[str, Rule] = {
     **{
         f"{message}.name": values.name
-        for message in ("Route", "Upstream", "Consumer", "Credential", "Priority", "ApiKey")
+        for message in ("Route", "Upstream", "Consumer", "Credential", "Priority", "ApiKey", "NodeGroup")
     },
     # routes
     "Route.hosts": values.host_pattern,
@@ -170,7 +170,8 @@ TOGETHER = frozenset(
     Route.path Route.upstream Split.upstream Mirror.upstream Upstream.fallback Rewrite.path Rewrite.host
     HealthCheck.path UpstreamTls.cert UpstreamTls.key Credential.consumer Credential.key Consumer.priority
     RateLimit.max RateLimit.windowMs RouteRateLimit.path RouteRateLimit.max RouteRateLimit.windowMs
-    ListenerTls.cert ListenerTls.key Priority.routes
+    ListenerTls.cert ListenerTls.key Priority.routes NodeGroup.labels Route.nodeGroups Upstream.nodeGroups
+    Consumer.nodeGroups
     """.split()  # noqa: SIM905  # as above
 )
 """Fields checked together with others, in the file of their resource."""

@@ -193,6 +193,7 @@ class Route(_message.Message):
     FAULT_FIELD_NUMBER: _builtins.int
     DEPRECATED_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    NODE_GROUPS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """given by the store"""
     name: _builtins.str
@@ -249,6 +250,10 @@ class Route(_message.Message):
     def fault(self) -> Global___Fault: ...
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def node_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names of groups whose nodes serve it; empty: every node"""
+
     def __init__(
         self,
         *,
@@ -279,10 +284,11 @@ class Route(_message.Message):
         fault: Global___Fault | None = ...,
         deprecated: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        node_groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_body_size", b"_max_body_size", "_strip_path", b"_strip_path", "auth", b"auth", "body_schema", b"body_schema", "cache", b"cache", "cors", b"cors", "enabled", b"enabled", "fault", b"fault", "max_body_size", b"max_body_size", "mirror", b"mirror", "rate_limit", b"rate_limit", "request_headers", b"request_headers", "response_headers", b"response_headers", "rewrite", b"rewrite", "strip_path", b"strip_path", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_body_size", b"_max_body_size", "_strip_path", b"_strip_path", "auth", b"auth", "body_schema", b"body_schema", "cache", b"cache", "cors", b"cors", "deprecated", b"deprecated", "enabled", b"enabled", "fault", b"fault", "headers", b"headers", "hosts", b"hosts", "id", b"id", "max_body_size", b"max_body_size", "metadata", b"metadata", "methods", b"methods", "mirror", b"mirror", "name", b"name", "path", b"path", "priority", b"priority", "query", b"query", "rate_limit", b"rate_limit", "request_headers", b"request_headers", "response_headers", b"response_headers", "rewrite", b"rewrite", "scopes", b"scopes", "split", b"split", "strip_path", b"strip_path", "timeout", b"timeout", "upstream", b"upstream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_body_size", b"_max_body_size", "_strip_path", b"_strip_path", "auth", b"auth", "body_schema", b"body_schema", "cache", b"cache", "cors", b"cors", "deprecated", b"deprecated", "enabled", b"enabled", "fault", b"fault", "headers", b"headers", "hosts", b"hosts", "id", b"id", "max_body_size", b"max_body_size", "metadata", b"metadata", "methods", b"methods", "mirror", b"mirror", "name", b"name", "node_groups", b"node_groups", "path", b"path", "priority", b"priority", "query", b"query", "rate_limit", b"rate_limit", "request_headers", b"request_headers", "response_headers", b"response_headers", "rewrite", b"rewrite", "scopes", b"scopes", "split", b"split", "strip_path", b"strip_path", "timeout", b"timeout", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
@@ -631,6 +637,7 @@ class Upstream(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CONNECTION_POOL_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    NODE_GROUPS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     name: _builtins.str
     url: _builtins.str
@@ -666,6 +673,10 @@ class Upstream(_message.Message):
     def connection_pool(self) -> Global___ConnectionPool: ...
     @_builtins.property
     def retry(self) -> Global___Retry: ...
+    @_builtins.property
+    def node_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whose nodes may use it; empty: every node"""
+
     def __init__(
         self,
         *,
@@ -687,10 +698,11 @@ class Upstream(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         connection_pool: Global___ConnectionPool | None = ...,
         retry: Global___Retry | None = ...,
+        node_groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "circuit_breaker", b"circuit_breaker", "connection_pool", b"connection_pool", "dns", b"dns", "health_check", b"health_check", "limits", b"limits", "load_balancer", b"load_balancer", "passive_health", b"passive_health", "retries", b"retries", "retry", b"retry", "timeout", b"timeout", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "circuit_breaker", b"circuit_breaker", "connection_pool", b"connection_pool", "dns", b"dns", "endpoints", b"endpoints", "fallback", b"fallback", "health_check", b"health_check", "http2", b"http2", "id", b"id", "limits", b"limits", "load_balancer", b"load_balancer", "metadata", b"metadata", "name", b"name", "passive_health", b"passive_health", "retries", b"retries", "retry", b"retry", "timeout", b"timeout", "tls", b"tls", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "circuit_breaker", b"circuit_breaker", "connection_pool", b"connection_pool", "dns", b"dns", "endpoints", b"endpoints", "fallback", b"fallback", "health_check", b"health_check", "http2", b"http2", "id", b"id", "limits", b"limits", "load_balancer", b"load_balancer", "metadata", b"metadata", "name", b"name", "node_groups", b"node_groups", "passive_health", b"passive_health", "retries", b"retries", "retry", b"retry", "timeout", b"timeout", "tls", b"tls", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
     _WhichOneofArgType__retries: _TypeAlias = _typing.Literal["_retries", b"_retries"]  # noqa: Y015
@@ -1224,6 +1236,7 @@ class Consumer(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    NODE_GROUPS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     name: _builtins.str
     priority: _builtins.str
@@ -1234,6 +1247,10 @@ class Consumer(_message.Message):
     def rate_limit(self) -> Global___RateLimit: ...
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def node_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whose nodes know it and its credentials; empty: every node"""
+
     def __init__(
         self,
         *,
@@ -1243,10 +1260,11 @@ class Consumer(_message.Message):
         priority: _builtins.str = ...,
         rate_limit: Global___RateLimit | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        node_groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "id", b"id", "metadata", b"metadata", "name", b"name", "priority", b"priority", "rate_limit", b"rate_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "id", b"id", "metadata", b"metadata", "name", b"name", "node_groups", b"node_groups", "priority", b"priority", "rate_limit", b"rate_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1588,6 +1606,7 @@ class Settings(_message.Message):
     LOGGING_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     TRACING_FIELD_NUMBER: _builtins.int
+    NODE_GROUPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def proxy(self) -> Global___Proxy: ...
     @_builtins.property
@@ -1610,6 +1629,8 @@ class Settings(_message.Message):
     def metrics(self) -> Global___Metrics: ...
     @_builtins.property
     def tracing(self) -> Global___Tracing: ...
+    @_builtins.property
+    def node_groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeGroup]: ...
     def __init__(
         self,
         *,
@@ -1624,14 +1645,60 @@ class Settings(_message.Message):
         logging: Global___Logging | None = ...,
         metrics: Global___Metrics | None = ...,
         tracing: Global___Tracing | None = ...,
+        node_groups: _abc.Iterable[Global___NodeGroup] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["backpressure", b"backpressure", "circuit_breaker", b"circuit_breaker", "connection_pool", b"connection_pool", "logging", b"logging", "metrics", b"metrics", "proxy", b"proxy", "rate_limit", b"rate_limit", "retry", b"retry", "security", b"security", "tracing", b"tracing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backpressure", b"backpressure", "circuit_breaker", b"circuit_breaker", "connection_pool", b"connection_pool", "logging", b"logging", "metrics", b"metrics", "priorities", b"priorities", "proxy", b"proxy", "rate_limit", b"rate_limit", "retry", b"retry", "security", b"security", "tracing", b"tracing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backpressure", b"backpressure", "circuit_breaker", b"circuit_breaker", "connection_pool", b"connection_pool", "logging", b"logging", "metrics", b"metrics", "node_groups", b"node_groups", "priorities", b"priorities", "proxy", b"proxy", "rate_limit", b"rate_limit", "retry", b"retry", "security", b"security", "tracing", b"tracing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Settings: _TypeAlias = Settings  # noqa: Y015
+
+@_typing.final
+class NodeGroup(_message.Message):
+    """The nodes that have all of these labels. Never sent to a node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeGroup: _TypeAlias = NodeGroup  # noqa: Y015
 
 @_typing.final
 class Proxy(_message.Message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import grpc
@@ -95,8 +95,11 @@ async def serving(interval: float = 5.0) -> AsyncIterator[Server]:
 class NodeClient:
     """One stream of one node. Heartbeats from the control plane are noted, not returned."""
 
-    def __init__(self, channel: aio.Channel, name: str = "n/0", epoch: str = "a") -> None:
+    def __init__(
+        self, channel: aio.Channel, name: str = "n/0", epoch: str = "a", labels: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
+        self.labels = {"zone": "a"} if labels is None else labels
         self.epoch = epoch
         self.table = Table()
         self.held: Held | None = None
@@ -113,9 +116,7 @@ class NodeClient:
     async def connect(self, metadata: Iterable[tuple[str, str]] = ()) -> None:
         """Open a stream and say Hello with what is held."""
         self._call = self._stub.Stream(metadata=tuple(metadata))
-        hello = Hello(
-            node_id=self.name, instance_epoch=self.epoch, version="1.2.3", labels={"zone": "a"}, held=self.held
-        )
+        hello = Hello(node_id=self.name, instance_epoch=self.epoch, version="1.2.3", labels=self.labels, held=self.held)
         await self.say(NodeMessage(hello=hello))
 
     async def say(self, message: NodeMessage) -> None:

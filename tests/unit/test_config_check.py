@@ -328,3 +328,39 @@ def test_different_ranks_do_not_conflict(first_and_second: tuple[str, str]) -> N
 def test_what_is_fine(text: str) -> None:
     """Forms that the rules must not refuse."""
     assert told(text) == []
+
+
+GROUPS = "nodeGroups: [{name: red, labels: {zone: a}}, {name: blue, labels: {zone: b}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "part"),
+    [
+        ("nodeGroups: [{name: red}]", "nodeGroups[0].labels", "the labels that its nodes have"),
+        ("nodeGroups: [{labels: {a: b}}]", "nodeGroups[0].name", "unique among node groups"),
+        (GROUPS.replace("blue", "red"), "nodeGroups[1].name", "nodeGroups[0].name has too"),
+        (GROUPS + "consumers: [{name: c, nodeGroups: [rde]}]", "consumers[0].nodeGroups[0]", "did you mean"),
+        ("consumers: [{name: c, nodeGroups: [red]}]", "consumers[0].nodeGroups[0]", "the document has no node group"),
+        (GROUPS + "consumers: [{name: c, nodeGroups: [red, red]}]", "consumers[0].nodeGroups[1]", "has too"),
+        (
+            GROUPS + "upstreams: [{name: u, url: 'http://u', nodeGroups: [red]}]\nroutes: [{path: /, upstream: u}]",
+            "routes[0].upstream",
+            "every node has this, but 'u' is only for some",
+        ),
+        (
+            GROUPS + "upstreams: [{name: u, url: 'http://u', nodeGroups: [red]}]\n"
+            "routes: [{path: /, upstream: u, nodeGroups: [red, blue]}]",
+            "routes[0].upstream",
+            "'u' is not for the nodes of blue",
+        ),
+        (
+            GROUPS
+            + "upstreams: [{name: u, url: 'http://u', fallback: v}, {name: v, url: 'http://v', nodeGroups: red}]",
+            "upstreams[0].fallback",
+            "every node has this",
+        ),
+    ],
+)
+def test_node_groups(text: str, path: str, part: str) -> None:
+    """Groups have labels, are named where they exist, and no route leads where its nodes may not go."""
+    one(text, path, part)
