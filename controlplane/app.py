@@ -30,7 +30,8 @@ from controlplane.service import Service
 from controlplane.settings import Settings
 from controlplane.source import FileSource
 from controlplane.state import locked
-from controlplane.store import FileStore
+from controlplane.store.file import FileStore
+from controlplane.store.migrate import opened
 from controlplane.telemetry import Reports, TelemetryServer
 from controlplane.traffic import Traffic
 from shared import log
@@ -68,6 +69,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         server, grpc_port = grpc_server(settings)
         stack.push_async_callback(server.stop, None)
 
+        database = await stack.enter_async_context(opened(settings.database_url))
         store = FileStore(state)
         publisher = Publisher(store)
         service = Service(store, publisher)
@@ -77,7 +79,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         await publisher.refresh()
 
         traffic = Traffic()
-        plane = Plane(service, publisher, source, Nodes(), traffic, Reports(traffic, events), events)
+        plane = Plane(service, publisher, source, Nodes(), traffic, Reports(traffic, events), events, database)
         discovery = Discovery(publisher, plane.nodes, events, interval=settings.heartbeat)
         checks = _add_services(server, plane, discovery)
         rest = web.AppRunner(application(plane, settings.admin_token), access_log=None, shutdown_timeout=STOP_SECONDS)

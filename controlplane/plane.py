@@ -10,6 +10,7 @@ from controlplane.nodes import Nodes
 from controlplane.publisher import Publisher
 from controlplane.service import Service
 from controlplane.source import FileSource
+from controlplane.store.database import Database
 from controlplane.telemetry import Reports
 from controlplane.traffic import Traffic
 
@@ -25,6 +26,7 @@ class Plane:
     traffic: Traffic
     reports: Reports
     events: Events
+    database: Database
     started: float = field(default_factory=time.monotonic)
 
     @property

@@ -20,6 +20,7 @@ class Settings:
     """`heartbeat` is in seconds; a port of 0 takes any free one; an empty token means that none is asked for."""
 
     config: Path
+    database: str = field(default="", repr=False)  # it may hold a password
     state_dir: Path = Path(".flexgate/control-plane")
     host: str = "127.0.0.1"
     port: int = 8080
@@ -31,6 +32,16 @@ class Settings:
     grpc_client_ca: Path | None = None
     heartbeat: float = 5.0
     log_level: str = "info"
+
+    @property
+    def database_url(self) -> str:
+        """Where the database is; without a word about it, a file in the state directory."""
+        return self.database or default_database(self.state_dir)
+
+
+def default_database(state_dir: Path) -> str:
+    """The URL of the SQLite file in a state directory."""
+    return f"sqlite:///{state_dir / 'flexgate.db'}"
 
 
 def is_loopback(host: str) -> bool:
@@ -80,6 +91,13 @@ def _level(text: str) -> str:
 
 OPTIONS = (
     Option("config", "FLEXGATE_CONFIG", "FILE", Path, "the YAML configuration to serve; it is watched"),
+    Option(
+        "database",
+        "FLEXGATE_DATABASE_URL",
+        "URL",
+        str,
+        "sqlite:///FILE or postgresql://USER@HOST/NAME (default: flexgate.db in the state directory)",
+    ),
     Option("host", "FLEXGATE_CP_HOST", "ADDRESS", str, "address of both ports (default 127.0.0.1)"),
     Option("port", "FLEXGATE_CP_PORT", "N", _port, "REST port (default 8080)"),
     Option("grpc-port", "FLEXGATE_CP_GRPC_PORT", "N", _port, "gRPC port: stream, telemetry, admin (default 50051)"),
@@ -88,7 +106,7 @@ OPTIONS = (
         "FLEXGATE_CP_STATE_DIR",
         "DIR",
         Path,
-        "where revisions are counted (default .flexgate/control-plane)",
+        "where state is kept (default .flexgate/control-plane)",
     ),
     Option("admin-token", "FLEXGATE_ADMIN_TOKEN", "TOKEN", str, "bearer token of operators (better as a variable)"),
     Option("node-token", "FLEXGATE_NODE_TOKEN", "TOKEN", str, "bearer token of data planes (better as a variable)"),

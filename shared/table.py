@@ -7,7 +7,7 @@ both planes hash the same bytes, and neither has to encode a message again to co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 
 from google.protobuf.message import DecodeError, Message
@@ -123,3 +123,18 @@ def table_of(config: Config) -> Table:
     ):
         resources += [pack(kind, message.name, message) for message in messages]
     return Table(resources)
+
+
+def config_of(table: Table) -> Config:
+    """The document that a table was made of: the resources of each kind in the table's order."""
+    config = Config()
+    parse: dict[str, Callable[[bytes], object]] = {
+        "settings": config.settings.MergeFromString,
+        "upstream": lambda body: config.upstreams.add().MergeFromString(body),
+        "route": lambda body: config.routes.add().MergeFromString(body),
+        "consumer": lambda body: config.consumers.add().MergeFromString(body),
+        "credential": lambda body: config.credentials.add().MergeFromString(body),
+    }
+    for resource in table.values():
+        parse[resource.kind](resource.body)
+    return config

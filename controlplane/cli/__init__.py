@@ -8,13 +8,14 @@ import typer
 from typer.exceptions import TyperException
 
 from controlplane.cli.init import init
+from controlplane.cli.migrate import migrate
 from controlplane.cli.nodes import nodes
 from controlplane.cli.start import start
 from controlplane.cli.status import status
 from controlplane.cli.validate import validate
 from shared import __version__
 
-COMMANDS = (init, validate, start, nodes, status)
+COMMANDS = (init, validate, start, nodes, status, migrate)
 
 _NAMES = frozenset(command.__name__ for command in COMMANDS)
 

@@ -71,7 +71,7 @@ class Server:
     async def publish(self, table: Table, *, revision: int | None = None, epoch: str = "e") -> None:
         """Commit a table as the next revision (or that one) and publish it."""
         revision = self.publisher.revision + 1 if revision is None else revision
-        self.store.committed = Committed(epoch, revision, Config(), table)
+        self.store.committed = Committed(epoch, revision, table)
         await self.publisher.refresh()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
@@ -13,14 +12,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.support.deadline import eventually
-from tests.support.servers import needed
+from tests.support.servers import free_port, needed
 
 
 class Redis:
     """A redis-server that keeps nothing on disk; a restart loses everything, the scripts too."""
 
     def __init__(self, directory: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._directory = directory
         self._process: asyncio.subprocess.Process | None = None
 
@@ -81,10 +80,3 @@ async def running_redis(*options: str) -> AsyncIterator[Redis]:
             yield redis
         finally:
             await redis.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Mapping
 
 import pytest
@@ -17,3 +18,11 @@ def needed(*programs: str, environ: Mapping[str, str] = os.environ) -> None:
     if environ.get("CI") == "true":
         pytest.fail(f"{missing} not found, though CI=true: .ci/run installs what tests need")
     pytest.skip(f"{missing} not found")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port

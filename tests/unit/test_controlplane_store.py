@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from controlplane.start_error import StartError
 from controlplane.state import State, StateFile, locked
-from controlplane.store import Committed, FileStore
+from controlplane.store import Committed
+from controlplane.store.file import FileStore
 from shared.faults import ConfigError
 from shared.pb.resources_pb2 import Config, Resource
 from shared.table import Table

@@ -1,42 +1,15 @@
-"""Where committed configuration lives. `Store` is the seam; `FileStore` is the one for a YAML file as the truth.
-
-A store gives every commit a revision, one more than the last, on a line named by its epoch; a store that lost its
-revisions starts a new epoch, so that no node takes an older configuration for a newer one.
-"""
+"""The store of a control plane whose truth is a YAML file: the file has the configuration, this its revision."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 from uuid import uuid4
 
 from controlplane.state import State, StateFile
+from controlplane.store import Committed
 from shared.faults import ConfigError, Fault
 from shared.pb.resources_pb2 import Config
 from shared.table import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """One revision: the document as it was checked, and its resources."""
-
-    epoch: str
-    revision: int
-    config: Config
-    table: Table
-
-
-class Store(Protocol):
-    """Keeps what was committed."""
-
-    async def read(self) -> Committed | None:
-        """The newest revision; None before the first commit."""
-        ...
-
-    async def commit(self, config: Config, table: Table) -> Committed:
-        """Make this the newest revision, durably; ConfigError where that is not possible, and then nothing changed."""
-        ...
 
 
 class FileStore:
@@ -59,7 +32,7 @@ class FileStore:
         elif state.digest != digest:
             state = self._write(State(state.epoch, state.revision + 1, digest))
         self._state = state
-        self._committed = Committed(state.epoch, state.revision, config, table)
+        self._committed = Committed(state.epoch, state.revision, table, config)
         return self._committed
 
     def _write(self, state: State) -> State:

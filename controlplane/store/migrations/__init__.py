@@ -1,0 +1,1 @@
+"""Alembic migrations of the database: one straight line of versions."""
