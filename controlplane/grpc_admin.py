@@ -10,11 +10,14 @@ from typing import Any, NoReturn
 import grpc
 from grpc import aio
 
+from controlplane.explaining import NobodyAnsweredError, explain
 from controlplane.plane import Plane
 from shared.faults import Fault
 from shared.pb.admin_pb2 import (
     ApplyConfigRequest,
     DeleteResourceRequest,
+    ExplainRequest,
+    ExplainResponse,
     ExportConfigRequest,
     GetResourceRequest,
     ListNodesRequest,
@@ -72,6 +75,12 @@ class Admin(AdminServicer):
 
     async def ApplyConfig(self, request: ApplyConfigRequest, context: Context) -> WriteResponse:
         await self._not_yet(context, self._plane.read_only)
+
+    async def Explain(self, request: ExplainRequest, context: Context) -> ExplainResponse:
+        try:
+            return await explain(self._plane.asking, self._plane.nodes.connected(), request.request)
+        except NobodyAnsweredError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
     async def _not_yet(self, context: Context, instead: str) -> NoReturn:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"not served by a control plane over a file: {instead}")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from controlplane.asking import Questions
 from controlplane.conversation import Outcome, Version
 from shared.pb.admin_pb2 import Node as NodeMessage
 from shared.pb.discovery_pb2 import Hello, ResourceError
@@ -29,6 +30,7 @@ class Node:
     epoch: str
     version: str
     labels: dict[str, str]
+    capabilities: frozenset[str] = frozenset()
     refused: Version | None = None
     displaced: list[str] = field(default_factory=list)  # older instances with the same id that tried to stay
     # configuration
@@ -40,6 +42,7 @@ class Node:
     superseded: int = 0
     # stream
     close: Close | None = None
+    questions: Questions | None = None
     since: float = 0.0
     last_seen: float = 0.0
     bytes_sent: int = 0
@@ -104,7 +107,14 @@ class Nodes:
             another = hello.instance_epoch != old.epoch
             displaced = [*old.displaced, old.epoch][-DISPLACED:] if another else old.displaced
             old.close(f"a newer stream of node {hello.node_id!r} took over")
-        node = Node(hello.node_id, hello.instance_epoch, hello.version, dict(hello.labels), displaced=displaced)
+        node = Node(
+            hello.node_id,
+            hello.instance_epoch,
+            hello.version,
+            dict(hello.labels),
+            frozenset(hello.capabilities),
+            displaced=displaced,
+        )
         if old is not None and old.epoch == hello.instance_epoch:
             # The same process came back: what it refused, and what it was sent in all, still holds.
             node.refused, node.nacked, node.errors = old.refused, old.nacked, old.errors
@@ -128,11 +138,18 @@ class Nodes:
 
     def disconnect(self, node: Node) -> bool:
         """The node's stream ended; False where a newer stream had already taken its place."""
+        if node.questions is not None:
+            node.questions.end("it disconnected")
+            node.questions = None
         if self._nodes.get(node.id) is not node:
             return False
         node.close = None
         node.since = self._clock()
         return True
+
+    def connected(self) -> list[Node]:
+        """Those with an open stream, by name."""
+        return sorted((node for node in self._nodes.values() if node.connected), key=lambda node: node.id)
 
     @property
     def live(self) -> int:

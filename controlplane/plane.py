@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from controlplane.asking import Asking
 from controlplane.events import Events
 from controlplane.nodes import Nodes
 from controlplane.publisher import Publisher
@@ -27,6 +28,7 @@ class Plane:
     reports: Reports
     events: Events
     database: Database
+    asking: Asking = field(default_factory=Asking)
     started: float = field(default_factory=time.monotonic)
 
     @property

@@ -14,6 +14,7 @@ from typing import Protocol
 from controlplane.snapshot import Snapshot
 from controlplane.store import Store
 from controlplane.views import Views
+from shared.table import Table
 
 
 class Audience(Protocol):
@@ -51,6 +52,14 @@ class Publisher:
     def for_node(self, node: Audience) -> Snapshot | None:
         """What this node should run now; None before the first commit. The one place that decides it."""
         return self._views.of(node.labels) if self._views else None
+
+    def trial(self, table: Table) -> Views | None:
+        """The views that a table would have as the next revision; None before the first commit."""
+        if self._views is None:
+            return None
+        views, newest = self._views.branch(), self._views.whole
+        views.follow(newest.followed_by(newest.epoch, newest.revision + 1, table))
+        return views
 
     def published(self, revision: int, digest: bytes) -> bool:
         """Whether some node was meant to hold this."""

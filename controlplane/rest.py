@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import orjson
 from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from controlplane import metrics, view
 from controlplane.auth import operators_only
+from controlplane.explaining import NobodyAnsweredError, explain
 from controlplane.fault_text import fields_of
 from controlplane.listing import history, page
 from controlplane.plane import Plane
@@ -21,6 +23,8 @@ from controlplane.problem import Problem, answering, json_response
 from controlplane.store import Committed
 from shared import API_VERSION, __version__
 from shared.document import export
+from shared.explanation import BadQuestion, as_json, read
+from shared.pb.admin_pb2 import ExplainResponse
 from shared.pb.resources_pb2 import Config
 from shared.redact import redacted
 from shared.timestamp import timestamp
@@ -56,6 +60,7 @@ def application(plane: Plane, admin_token: str) -> web.Application:
             web.get("/api/config", rest.config),
             web.get("/api/config/export", rest.export),
             web.post("/api/config/validate", rest.validate),
+            web.post("/api/explain", rest.explain),
             web.get("/api/{kind:routes|upstreams}", rest.many),
             web.get("/api/{kind:routes|upstreams}/{id}", rest.one),
             web.route("*", f"/api/{{kind:{WRITABLE_LATER}}}", rest.refuse_write),
@@ -195,6 +200,18 @@ class Rest:
         }
         return json_response(body)
 
+    async def explain(self, request: web.Request) -> web.Response:
+        """What the nodes would do with a sample request; 503 where no node can say."""
+        _refuse_parameters(request)
+        try:
+            sample = read(orjson.loads(await request.read()))
+            answer = await explain(self._plane.asking, self._plane.nodes.connected(), sample)
+        except (orjson.JSONDecodeError, BadQuestion) as error:
+            raise Problem(400, str(error)) from error
+        except NobodyAnsweredError as error:
+            raise Problem(503, str(error), Retry_After="1") from error
+        return json_response({"node": answer.node, **as_json(answer.explanation), **_others(answer)})
+
     async def many(self, request: web.Request) -> web.Response:
         """The resources of a kind that match the filters."""
         kind = request.match_info["kind"]
@@ -235,6 +252,12 @@ class Rest:
         if committed is None:
             raise Problem(503, "there is no configuration yet")
         return committed
+
+
+def _others(answer: ExplainResponse) -> view.Json:
+    """What differs from node to node."""
+    more = {"moreNodes": answer.more_nodes} if answer.more_nodes else {}
+    return {"nodes": [as_json(node) for node in answer.nodes], **more}
 
 
 def _node(node: Any) -> view.Json:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import grpc
 from grpc import aio
 
+from controlplane.asking import Questions
 from controlplane.conversation import Conversation, Outcome, describe
 from controlplane.events import Events
 from controlplane.nodes import Node, Nodes
@@ -79,6 +80,7 @@ class Session:
         self._draining = self._drained = False
         self._ending = ending
         self.wake = asyncio.Event()
+        self._questions = node.questions = Questions(self.wake.set)
 
     def drain(self) -> None:
         """Ask the node to go elsewhere."""
@@ -125,6 +127,9 @@ class Session:
                 return self._conversation.resync(message.resync)
             case "heartbeat":
                 return self._conversation.heartbeat(message.heartbeat)
+            case "answer":
+                self._questions.answered(message.answer)
+                return Outcome(stale=True)  # it says nothing of what the node holds
             case "hello":
                 raise Over(grpc.StatusCode.INVALID_ARGUMENT, "Hello is the first message of a stream, and only that")
             case _:
@@ -141,7 +146,10 @@ class Session:
             if self._draining and not self._drained:
                 self._drained = True
                 await self._send(DRAIN)
-            await self.wake.wait()
+            if self._questions.outbox:
+                await self._send(self._questions.outbox.popleft())  # one, and then what is newer goes first
+            else:
+                await self.wake.wait()
 
     async def _write_config(self) -> None:
         """Send what the node should run, if it is due."""

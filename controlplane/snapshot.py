@@ -91,10 +91,18 @@ class Snapshot:
             self._deltas[base] = self._delta(base)
         return self._deltas[base]
 
-    def _delta(self, base: int) -> Parts | None:
+    def remembers(self, base: int) -> bool:
+        """Whether `since` can tell what changed after this revision."""
+        return base in self._digests
+
+    def since(self, base: int) -> tuple[list[Resource], list[ResourceKey]]:
+        """(upserts, removes) that make this revision from a remembered one."""
         touched = frozenset().union(*(change.keys for change in self._history if change.base >= base))
         upserts = [self.table[key] for key in touched if key in self.table]
-        removes = [ResourceKey(kind=kind, name=name) for kind, name in touched if (kind, name) not in self.table]
+        return upserts, [ResourceKey(kind=kind, name=name) for kind, name in touched if (kind, name) not in self.table]
+
+    def _delta(self, base: int) -> Parts | None:
+        upserts, removes = self.since(base)
         if sum(map(_wire_size, [*upserts, *removes])) > MESSAGE_BYTES:
             return None
         delta = Delta(
@@ -109,15 +117,15 @@ class Snapshot:
         return Parts(delta.nonce, (ControlMessage(delta=delta).SerializeToString(),), full=False)
 
     def _chunks(self) -> Iterator[bytes]:
-        batches = list(_batches(self.table.values()))
-        for number, batch in enumerate(batches):
+        runs = list(batches(self.table.values()))
+        for number, run in enumerate(runs):
             chunk = SnapshotChunk(
                 revision=self.revision,
                 nonce=str(self.revision),
                 digest=self.digest,
-                resources=batch,
+                resources=run,
                 chunk=number,
-                last=number == len(batches) - 1,
+                last=number == len(runs) - 1,
                 store_epoch=self.epoch,
             )
             yield ControlMessage(snapshot=chunk).SerializeToString()
@@ -134,7 +142,7 @@ def _wire_size(message: Message) -> int:
     return message.ByteSize() + FRAME_BYTES
 
 
-def _batches(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
+def batches(resources: Iterable[Resource]) -> Iterator[list[Resource]]:
     """Runs of resources that each fit a message; one empty run where there are none."""
     batch: list[Resource] = []
     room = MESSAGE_BYTES

@@ -41,6 +41,13 @@ class Views:
             self._encoded_before += sum(view.encoded for view in self._views.values())
             self._views.clear()
 
+    def branch(self) -> Views:
+        """Views of the same revision that can follow another one, while these stay; what is encoded is shared."""
+        branch = Views.__new__(Views)
+        branch.whole, branch._grouping, branch._views = self.whole, self._grouping, self._views.copy()
+        branch._encoded_before = 0
+        return branch
+
     def of(self, labels: Mapping[str, str]) -> Snapshot:
         """What a node with these labels gets."""
         if not self._grouping.divided:

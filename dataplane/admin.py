@@ -15,9 +15,10 @@ from aiohttp import web
 from dataplane import health
 from dataplane.config_dump import config_dump
 from dataplane.events import Events
-from dataplane.explaining import BadQuestion, explained
+from dataplane.explaining import explained
 from dataplane.system import SystemEndpoint, system_endpoints
 from shared import API_VERSION
+from shared.explanation import BadQuestion, as_json, read
 from shared.timestamp import timestamp
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class Admin:
 
     async def _explain(self, request: web.Request) -> web.Response:
         try:
-            question = orjson.loads(await request.read())
-            return _json(explained(self._node, question))
+            question = read(orjson.loads(await request.read()))
+            return _json(as_json(explained(self._node, question)))
         except (JSONDecodeError, BadQuestion) as error:
             return _json({"error": "Bad Request", "message": str(error)}, status=400)
 

@@ -54,7 +54,7 @@ def compile_table(table: Table, revision: int, previous: Compiled | None, live: 
     """The runtime of a table. Raises ConfigError with every fault; changes nothing that is being served."""
     changed, removed = _difference(table, previous)
     settings = _settings(table) if previous is None or SETTINGS in changed else previous.settings
-    context = Context(settings, _credentials(table), _consumers(table), live)
+    context = context_of(table, settings, live)
     faults: list[Fault] = []
 
     upstreams = dict(previous.runtime.upstreams) if previous is not None else {}
@@ -98,6 +98,11 @@ def compile_table(table: Table, revision: int, previous: Compiled | None, live: 
     if faults:
         raise ConfigError(faults)
     return Compiled(_runtime(table, revision, settings, router, routes, upstreams), settings, limits)
+
+
+def context_of(table: Table, settings: pb.Settings, live: Live) -> Context:
+    """What filters may know of a table."""
+    return Context(settings, _credentials(table), _consumers(table), live)
 
 
 def _difference(table: Table, previous: Compiled | None) -> tuple[list[Key], list[Key]]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from shared.faults import Fault
+from shared.pb.discovery_pb2 import ResourceError
+from shared.pb.explain_pb2 import Explanation, SampleRequest
 from shared.table import Table
 
 Origin = Literal["stream", "cache", "seed", "file", "none"]
@@ -23,6 +25,12 @@ class Target(Protocol):
 
     def live_nodes(self, count: int) -> None:
         """How many nodes share the limits, this one included."""
+
+    def compiles(self, table: Table) -> None:
+        """ConfigError where this would be refused; nothing is changed. May be called in a thread."""
+
+    def explain(self, request: SampleRequest) -> Explanation:
+        """What would become of this request now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +81,8 @@ class ConfigSource(Protocol):
 
     def stopped(self) -> None:
         """The process ends because it was asked to: that is no failure of what it serves."""
+
+
+def on_wire(fault: Fault) -> ResourceError:
+    """A fault as it travels."""
+    return ResourceError(kind=fault.kind, name=fault.name, path=fault.path, code=fault.code, message=fault.message)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from grpc import aio
 
+from dataplane.answering import Answering
 from dataplane.intake import Intake, Proposal
 from dataplane.together import together
 from shared.pb.discovery_pb2 import ControlMessage, Hello, NodeHeartbeat, NodeMessage, Resync
@@ -46,10 +47,13 @@ class Node(Protocol):
 class ConfigStream:
     """The conversation over one call."""
 
-    def __init__(self, call: Call, node: Node, intake: Intake, *, interval: float = INTERVAL) -> None:
+    def __init__(
+        self, call: Call, node: Node, intake: Intake, answering: Answering, *, interval: float = INTERVAL
+    ) -> None:
         self._call = call
         self._node = node
         self._intake = intake
+        self._answering = answering
         self._interval = interval
         self._wake = asyncio.Event()
         self._spoke = asyncio.get_running_loop().time()
@@ -59,11 +63,13 @@ class ConfigStream:
             "current": lambda message: intake.current(message.current),
             "heartbeat": self._beat,
             "drain": self._drain,
+            "ask": lambda message: answering.take(message.ask),
         }
+        answering.begin(self._wake.set)
 
     async def run(self) -> None:
         """Talk until the stream is over, which raises: Ended, or the error of the call."""
-        await together(self._listen(), self._speak())
+        await together(self._listen(), self._speak(), self._answering.run())
 
     async def _listen(self) -> None:
         while True:
@@ -91,7 +97,7 @@ class ConfigStream:
                     self._spoke = asyncio.get_running_loop().time()
 
     async def _next(self) -> NodeMessage | None:
-        """What to say: an answer as soon as there is one, a heartbeat when there was none for an interval."""
+        """What to say: an answer as soon as there is one, a heartbeat when nothing was said for an interval."""
         try:
             async with asyncio.timeout_at(self._spoke + self._interval):
                 await self._wake.wait()
@@ -100,7 +106,11 @@ class ConfigStream:
         self._wake.clear()
         taken = self._intake.take()
         if taken is None:
-            return None
+            answer = self._answering.next()
+            if answer is not None:
+                self._wake.set()  # there may be more
+            return answer
+        self._wake.set()  # answers may wait
         if isinstance(taken, Proposal):
             return self._node.answer(taken)
         self._node.doubted(taken)

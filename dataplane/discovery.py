@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 
 from grpc import aio
 
+from dataplane.answering import CAPABILITY, Answering
 from dataplane.boot import boot
 from dataplane.boot_guard import BootGuard
-from dataplane.config_source import Held, Status, Target
+from dataplane.config_source import Held, Status, Target, on_wire
 from dataplane.config_stream import ConfigStream, Ended
 from dataplane.dial import Redial, addresses, describe, dial, metadata
 from dataplane.intake import Intake, Proposal
@@ -53,6 +54,7 @@ class Discovery:
         self._guard = BootGuard(settings.worker_dir, __version__)
         self._serving = Serving(target, self._guard, clock=clock)
         self._keeper = Keeper(self._serving, self._cache, self._guard, settings.trust_after, clock=clock)
+        self._answering = Answering(target, lambda: self._serving.held, clock=clock)
         self._redial = Redial(jitter)
         # This connection's:
         self._intake = Intake(None)
@@ -124,7 +126,7 @@ class Discovery:
         try:
             async with dial(address, self._settings) as channel:
                 call = ConfigDiscoveryStub(channel).Stream(metadata=metadata(self._settings))
-                await ConfigStream(call, self, self._intake).run()
+                await ConfigStream(call, self, self._intake, self._answering).run()
         except Ended as end:
             reason, drained = str(end), end.drained
         except aio.AioRpcError as error:
@@ -148,7 +150,7 @@ class Discovery:
             node_id=self._settings.node_id,
             instance_epoch=self._instance_epoch,
             version=__version__,
-            capabilities=sorted(KINDS),
+            capabilities=[*sorted(KINDS), CAPABILITY],
             labels=self._settings.labels,
             held=pb.Held(revision=held.revision, digest=held.table.digest, store_epoch=held.epoch) if held else None,
         )
@@ -188,7 +190,7 @@ class Discovery:
             self._newest, self._config_error = False, f"revision {revision}: {error}"
             held = _known(self._serving.held)
             kept = held.revision if held else 0
-            errors = [_on_wire(fault) for fault in error.faults]
+            errors = [on_wire(fault) for fault in error.faults]
             return pb.NodeMessage(
                 nack=pb.Nack(nonce=proposal.nonce, revision=revision, kept_revision=kept, errors=errors)
             )
@@ -199,7 +201,7 @@ class Discovery:
                 revision=revision,
                 digest=proposal.held.table.digest,
                 apply_ms=(self._clock() - started) * 1000,
-                warnings=[_on_wire(warning) for warning in warnings],
+                warnings=[on_wire(warning) for warning in warnings],
             )
         )
 
@@ -222,7 +224,3 @@ class Discovery:
 def _known(held: Held | None) -> Held | None:
     """What a control plane can know of; None for a seed."""
     return held if held is not None and held.epoch else None
-
-
-def _on_wire(fault: Fault) -> pb.ResourceError:
-    return pb.ResourceError(kind=fault.kind, name=fault.name, path=fault.path, code=fault.code, message=fault.message)

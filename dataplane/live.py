@@ -78,6 +78,12 @@ class Live:
         self.retry_budgets: dict[str, RetryBudget] = {}
         self._turns: dict[str, Iterator[int]] = {}
 
+    def aside(self) -> Live:
+        """A live state for a trial: whatever a compile adds to it, nothing of it is ever used."""
+        trial = Live(self.loop, Deadlines(self.clock), Traffic(), clock=self.clock, wall=self.wall, draw=self.draw)
+        trial.shedding.memory.limit = self.shedding.memory.limit
+        return trial
+
     def pool(self, key: PoolKey, endpoint: Endpoint) -> Pool:
         """The connections to an endpoint."""
         pool = self.pools.get(key)

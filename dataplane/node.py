@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dataplane.access_log import LogWriter
 from dataplane.compile import Compiled, compile_table
 from dataplane.config_source import ConfigSource, Status
+from dataplane.explaining import explained
 from dataplane.filters.limit_rules import store_key_of
 from dataplane.gateway import Gateway
 from dataplane.http1.deadlines import Deadlines
@@ -27,6 +28,7 @@ from dataplane.upstream.resolving import Resolving
 from dataplane.upstream.spreading import spread
 from shared import log
 from shared.faults import Fault
+from shared.pb.explain_pb2 import Explanation, SampleRequest
 from shared.table import Table
 
 if TYPE_CHECKING:
@@ -116,6 +118,14 @@ class Node:
             runtime = compiled.runtime
             self.live.retire(compiled.pools, compiled.limit_keys, runtime.routes, runtime.upstreams)
         return []
+
+    def compiles(self, table: Table) -> None:
+        """ConfigError where this would be refused. Works beside what is served, also in a thread."""
+        compile_table(table, self.revision, self._compiled, self.live.aside())
+
+    def explain(self, request: SampleRequest) -> Explanation:
+        """What would become of this request now."""
+        return explained(self, request)
 
     def _addresses_changed(self, name: str) -> None:
         """A host of the upstream has other addresses from now on: those that left drain, those that stay keep all."""

@@ -5,6 +5,7 @@ What operators do, over gRPC: the same verbs as the REST API, over the same serv
 
 from collections import abc as _abc
 from shared.pb import discovery_pb2 as _discovery_pb2
+from shared.pb import explain_pb2 as _explain_pb2
 from shared.pb import resources_pb2 as _resources_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -390,3 +391,142 @@ class WriteResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WriteResponse: _TypeAlias = WriteResponse  # noqa: Y015
+
+@_typing.final
+class NodeVerdict(_message.Message):
+    """How a change fared on one node that compiled it and did not serve it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    COMPILE_MS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    accepted: _builtins.bool
+    compile_ms: _builtins.float
+    reason: _builtins.str
+    """why the node did not try it"""
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[_discovery_pb2.ResourceError]:
+        """why it would be refused"""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        accepted: _builtins.bool = ...,
+        errors: _abc.Iterable[_discovery_pb2.ResourceError] | None = ...,
+        compile_ms: _builtins.float = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "compile_ms", b"compile_ms", "errors", b"errors", "node", b"node", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeVerdict: _TypeAlias = NodeVerdict  # noqa: Y015
+
+@_typing.final
+class ExplainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> _explain_pb2.SampleRequest: ...
+    def __init__(
+        self,
+        *,
+        request: _explain_pb2.SampleRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    MORE_NODES_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """the one that tells the way of the request"""
+    more_nodes: _builtins.int
+    """connected, and not asked"""
+    @_builtins.property
+    def explanation(self) -> _explain_pb2.Explanation: ...
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeExplanation]:
+        """what may differ from node to node"""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        explanation: _explain_pb2.Explanation | None = ...,
+        nodes: _abc.Iterable[Global___NodeExplanation] | None = ...,
+        more_nodes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "more_nodes", b"more_nodes", "node", b"node", "nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class NodeExplanation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    MATCHED_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    CIRCUIT_BREAKER_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    revision: _builtins.int
+    matched: _builtins.bool
+    route: _builtins.str
+    status: _builtins.int
+    """what the node would answer by itself; 0: it would forward the request"""
+    reason: _builtins.str
+    """why it told nothing"""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_explain_pb2.LimitState]: ...
+    @_builtins.property
+    def circuit_breaker(self) -> _explain_pb2.BreakerState: ...
+    @_builtins.property
+    def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[_explain_pb2.EndpointState]: ...
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        matched: _builtins.bool = ...,
+        route: _builtins.str = ...,
+        status: _builtins.int = ...,
+        limits: _abc.Iterable[_explain_pb2.LimitState] | None = ...,
+        circuit_breaker: _explain_pb2.BreakerState | None = ...,
+        endpoints: _abc.Iterable[_explain_pb2.EndpointState] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["circuit_breaker", b"circuit_breaker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuit_breaker", b"circuit_breaker", "endpoints", b"endpoints", "limits", b"limits", "matched", b"matched", "node", b"node", "reason", b"reason", "revision", b"revision", "route", b"route", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeExplanation: _TypeAlias = NodeExplanation  # noqa: Y015

@@ -75,6 +75,11 @@ class AdminStub:
                 request_serializer=flexgate_dot_v1_dot_admin__pb2.ApplyConfigRequest.SerializeToString,
                 response_deserializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/flexgate.v1.Admin/Explain',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -128,6 +133,12 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -170,6 +181,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ApplyConfig,
                     request_deserializer=flexgate_dot_v1_dot_admin__pb2.ApplyConfigRequest.FromString,
                     response_serializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.ExplainRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -388,6 +404,33 @@ class Admin:
             '/flexgate.v1.Admin/ApplyConfig',
             flexgate_dot_v1_dot_admin__pb2.ApplyConfigRequest.SerializeToString,
             flexgate_dot_v1_dot_admin__pb2.WriteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/Explain',
+            flexgate_dot_v1_dot_admin__pb2.ExplainRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,7 @@ class AdminStub:
     PutResource: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PutResourceRequest, _admin_pb2.WriteResponse]
     DeleteResource: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteResourceRequest, _admin_pb2.WriteResponse]
     ApplyConfig: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ApplyConfigRequest, _admin_pb2.WriteResponse]
+    Explain: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ExplainRequest, _admin_pb2.ExplainResponse]
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
@@ -52,6 +53,7 @@ class AdminAsyncStub(AdminStub):
     PutResource: _aio.UnaryUnaryMultiCallable[_admin_pb2.PutResourceRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
     DeleteResource: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteResourceRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
     ApplyConfig: _aio.UnaryUnaryMultiCallable[_admin_pb2.ApplyConfigRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
+    Explain: _aio.UnaryUnaryMultiCallable[_admin_pb2.ExplainRequest, _admin_pb2.ExplainResponse]  # type: ignore[assignment]
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -109,5 +111,12 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ApplyConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.WriteResponse, _abc.Awaitable[_admin_pb2.WriteResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _admin_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ExplainResponse, _abc.Awaitable[_admin_pb2.ExplainResponse]]: ...
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

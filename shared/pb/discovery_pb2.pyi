@@ -9,6 +9,7 @@ tells the whole conversation.
 """
 
 from collections import abc as _abc
+from shared.pb import explain_pb2 as _explain_pb2
 from shared.pb import resources_pb2 as _resources_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -35,6 +36,7 @@ class NodeMessage(_message.Message):
     NACK_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     RESYNC_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -45,6 +47,8 @@ class NodeMessage(_message.Message):
     def heartbeat(self) -> Global___NodeHeartbeat: ...
     @_builtins.property
     def resync(self) -> Global___Resync: ...
+    @_builtins.property
+    def answer(self) -> Global___Answer: ...
     def __init__(
         self,
         *,
@@ -53,12 +57,13 @@ class NodeMessage(_message.Message):
         nack: Global___Nack | None = ...,
         heartbeat: Global___NodeHeartbeat | None = ...,
         resync: Global___Resync | None = ...,
+        answer: Global___Answer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "resync", b"resync"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "answer", b"answer", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "resync", b"resync"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "resync", b"resync"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "answer", b"answer", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "nack", b"nack", "resync", b"resync"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "heartbeat", "resync"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "heartbeat", "resync", "answer"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -312,6 +317,7 @@ class ControlMessage(_message.Message):
     CURRENT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    ASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
@@ -322,6 +328,8 @@ class ControlMessage(_message.Message):
     def heartbeat(self) -> Global___ControlHeartbeat: ...
     @_builtins.property
     def drain(self) -> Global___Drain: ...
+    @_builtins.property
+    def ask(self) -> Global___Ask: ...
     def __init__(
         self,
         *,
@@ -330,12 +338,13 @@ class ControlMessage(_message.Message):
         current: Global___Current | None = ...,
         heartbeat: Global___ControlHeartbeat | None = ...,
         drain: Global___Drain | None = ...,
+        ask: Global___Ask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "delta", b"delta", "drain", b"drain", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "current", b"current", "delta", b"delta", "drain", b"drain", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "delta", b"delta", "drain", b"drain", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "current", b"current", "delta", b"delta", "drain", b"drain", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta", "current", "heartbeat", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta", "current", "heartbeat", "drain", "ask"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -513,3 +522,136 @@ class Drain(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Drain: _TypeAlias = Drain  # noqa: Y015
+
+@_typing.final
+class Ask(_message.Message):
+    """Something to find out, besides holding a configuration; only nodes with the capability "ask" are asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    @_builtins.property
+    def dry_run(self) -> Global___DryRun: ...
+    @_builtins.property
+    def explain(self) -> _explain_pb2.SampleRequest: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        dry_run: Global___DryRun | None = ...,
+        explain: _explain_pb2.SampleRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "explain", b"explain", "question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "explain", b"explain", "id", b"id", "question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_question: _TypeAlias = _typing.Literal["dry_run", "explain"]  # noqa: Y015
+    _WhichOneofArgType_question: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_question) -> _WhichOneofReturnType_question | None: ...
+
+Global___Ask: _TypeAlias = Ask  # noqa: Y015
+
+@_typing.final
+class DryRun(_message.Message):
+    """Compile this beside what is served, and never serve it. Like a Delta, in chunks of bounded size with one id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_REVISION_FIELD_NUMBER: _builtins.int
+    STORE_EPOCH_FIELD_NUMBER: _builtins.int
+    UPSERTS_FIELD_NUMBER: _builtins.int
+    REMOVES_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    base_revision: _builtins.int
+    """0: on top of nothing"""
+    store_epoch: _builtins.str
+    """of the base"""
+    digest: _builtins.bytes
+    """of the table that comes out"""
+    chunk: _builtins.int
+    last: _builtins.bool
+    @_builtins.property
+    def upserts(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Resource]: ...
+    @_builtins.property
+    def removes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceKey]: ...
+    def __init__(
+        self,
+        *,
+        base_revision: _builtins.int = ...,
+        store_epoch: _builtins.str = ...,
+        upserts: _abc.Iterable[_resources_pb2.Resource] | None = ...,
+        removes: _abc.Iterable[Global___ResourceKey] | None = ...,
+        digest: _builtins.bytes = ...,
+        chunk: _builtins.int = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_revision", b"base_revision", "chunk", b"chunk", "digest", b"digest", "last", b"last", "removes", b"removes", "store_epoch", b"store_epoch", "upserts", b"upserts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRun: _TypeAlias = DryRun  # noqa: Y015
+
+@_typing.final
+class Answer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    refused: _builtins.str
+    """why there is no answer"""
+    @_builtins.property
+    def dry_run(self) -> Global___DryRunResult: ...
+    @_builtins.property
+    def explain(self) -> _explain_pb2.Explanation: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        dry_run: Global___DryRunResult | None = ...,
+        explain: _explain_pb2.Explanation | None = ...,
+        refused: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "dry_run", b"dry_run", "explain", b"explain", "refused", b"refused"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "dry_run", b"dry_run", "explain", b"explain", "id", b"id", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["dry_run", "explain", "refused"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
+class DryRunResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERRORS_FIELD_NUMBER: _builtins.int
+    COMPILE_MS_FIELD_NUMBER: _builtins.int
+    compile_ms: _builtins.float
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceError]:
+        """none: it would be served"""
+
+    def __init__(
+        self,
+        *,
+        errors: _abc.Iterable[Global___ResourceError] | None = ...,
+        compile_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compile_ms", b"compile_ms", "errors", b"errors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRunResult: _TypeAlias = DryRunResult  # noqa: Y015

@@ -103,6 +103,7 @@ class NodeClient:
         self.epoch = epoch
         self.table = Table()
         self.held: Held | None = None
+        self.capabilities: list[str] = []
         self.live = 0
         self.received = 0  # bytes of configuration messages
         self._stub = ConfigDiscoveryStub(channel)
@@ -116,7 +117,14 @@ class NodeClient:
     async def connect(self, metadata: Iterable[tuple[str, str]] = ()) -> None:
         """Open a stream and say Hello with what is held."""
         self._call = self._stub.Stream(metadata=tuple(metadata))
-        hello = Hello(node_id=self.name, instance_epoch=self.epoch, version="1.2.3", labels=self.labels, held=self.held)
+        hello = Hello(
+            node_id=self.name,
+            instance_epoch=self.epoch,
+            version="1.2.3",
+            labels=self.labels,
+            held=self.held,
+            capabilities=self.capabilities,
+        )
         await self.say(NodeMessage(hello=hello))
 
     async def say(self, message: NodeMessage) -> None:

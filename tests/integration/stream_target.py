@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 from shared.faults import ConfigError, Fault
+from shared.pb.explain_pb2 import Explanation, SampleRequest
 from shared.pb.resources_pb2 import Resource, Route
 from shared.table import Table, pack
-from tests.support.deadline import Bell
+from tests.support.deadline import DEADLINE, Bell
 
 
 def route(name: str, upstream: str = "u") -> Resource:
@@ -32,6 +35,9 @@ class NotingTarget:
         self.revision = 0
         self.applied: list[int] = []
         self.live: list[int] = []
+        self.trials = 0  # begun
+        self.compiled: list[Table] = []
+        self.release = threading.Event()  # until it is set, a table with a route named "slow" compiles
         self.bell = Bell()
 
     def apply(self, table: Table, revision: int) -> list[Fault]:
@@ -43,6 +49,21 @@ class NotingTarget:
         self.applied.append(revision)
         self.bell.ring()
         return self.warnings
+
+    def compiles(self, table: Table) -> None:
+        self.trials += 1
+        if ("route", "slow") in table:
+            assert self.release.wait(DEADLINE)
+        if ("route", "bug") in table:
+            raise ZeroDivisionError("a bug in compile")
+        if ("route", "bad") in table:
+            raise ConfigError([Fault("upstream", "there is no such upstream", "unknown_reference", "route", "bad")])
+        self.compiled.append(table)
+
+    def explain(self, request: SampleRequest) -> Explanation:
+        if request.path == "/bug":
+            raise ZeroDivisionError("a bug in explain")
+        return Explanation(revision=self.revision, matched=True, route=request.path.strip("/"))
 
     def live_nodes(self, count: int) -> None:
         self.live.append(count)

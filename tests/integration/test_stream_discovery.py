@@ -39,7 +39,7 @@ async def test_hello_tells_who_comes(tmp_path: Path) -> None:
         stream = await cp.stream()
         hello = stream.hello
         assert (hello.node_id, hello.instance_epoch, hello.version) == ("n/0", "instance", __version__)
-        assert (dict(hello.labels), set(hello.capabilities)) == ({"zone": "a"}, set(KINDS))
+        assert (dict(hello.labels), set(hello.capabilities)) == ({"zone": "a"}, {*KINDS, "ask"})
         assert not hello.HasField("held")
         assert stream.metadata["authorization"] == "Bearer t0ken"
 

@@ -14,8 +14,11 @@ from dataplane import health
 from dataplane.access_log import LogWriter
 from dataplane.config_source import Status
 from dataplane.errors import ConnectFailed
-from dataplane.explaining import BadQuestion, explained
+from dataplane.explaining import explained as explanation_of
+from dataplane.explaining.filters import EXPLAINED
+from dataplane.filters import FILTERS
 from dataplane.node import Node
+from shared.explanation import BadQuestion, as_json, read
 from tests.unit.engine_bench import Bench, bench, routed, tabled
 
 MINUTE = 60_000
@@ -145,6 +148,11 @@ def _ready(node: Node) -> tuple[int, str, str | None]:
 # ---- explain
 
 
+def explained(node: Node, question: Any) -> dict[str, Any]:
+    """As POST /explain answers."""
+    return as_json(explanation_of(node, read(question)))
+
+
 ROUTES: dict[str, Any] = {
     "routes": [
         {"name": "users", "path": "/users/:id", "upstream": "origin", "methods": ["GET"], "hosts": ["api.example"]},
@@ -159,10 +167,10 @@ def test_a_match_is_explained(node: Node) -> None:
     found = explained(node, {"path": "/users//7?x=1", "host": "API.example:443"})
     assert (found["matched"], found["route"], found["revision"]) == (True, "users", 4)
     assert (found["normalisedPath"], found["params"], found["upstreamPath"]) == ("/users/7", {"id": "7"}, "/users/7")
-    assert found["endpoints"] == ["127.0.0.1:9"]
-    assert (found["circuitBreaker"], found["fallback"]) == ("closed", None)
+    assert found["endpoints"] == [{"address": "127.0.0.1:9", "available": True, "weight": 1}]
+    assert (found["circuitBreaker"], "fallback" in found) == ({"state": "closed"}, False)
     assert {verdict["route"]: verdict["matched"] for verdict in found["routes"]} == {"users": True}
-    assert all(verdict["reason"] for verdict in found["routes"])
+    assert all(verdict["reason"] for verdict in found.get("routes", []))
     assert node.traffic.drain() == []
 
 
@@ -179,8 +187,8 @@ def test_a_miss_is_explained(node: Node, question: dict[str, Any], status: int, 
     """With the status that a client would get."""
     node.apply(tabled(ROUTES), 4)
     found = explained(node, question)
-    assert (found["matched"], found["status"], found["allow"]) == (False, status, allow)
-    assert all(verdict["reason"] and not verdict["matched"] for verdict in found["routes"])
+    assert (found["matched"], found["status"], found.get("allow", [])) == (False, status, allow)
+    assert all(verdict["reason"] and not verdict["matched"] for verdict in found.get("routes", []))
 
 
 def test_headers_of_the_sample_count(node: Node) -> None:
@@ -219,3 +227,8 @@ def test_an_ipv6_host_is_understood(node: Node) -> None:
     node.apply(tabled({"routes": routes}), 1)
     for host in ("[2001:DB8::1]:8443", "[2001:db8::1]"):
         assert explained(node, {"host": host})["matched"]
+
+
+def test_every_filter_is_explained() -> None:
+    """The table of what filters would do has the names of the table of filters."""
+    assert set(EXPLAINED) == {name for name, _ in FILTERS}
