@@ -127,6 +127,7 @@ class Discovery:
                 log.warn("node.drift", node=node.id, reason=outcome.drift)
             if conversation.held is not None and conversation.held.version[0] == newest.epoch:
                 node.acked = conversation.held.version[1]
+                self._nodes.changed(node)
         session = Session(
             node,
             conversation,

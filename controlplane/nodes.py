@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from controlplane.asking import Questions
@@ -17,6 +18,8 @@ LIMIT = 10_000
 """Nodes that are remembered at most; those that left longest ago go first."""
 DISPLACED = 8
 
+Watch = Callable[["Node"], None]
+"""Called after a node connected, answered or left."""
 Close = Callable[[str], None]
 """Ends a node's stream, with the reason that the node is told."""
 
@@ -84,6 +87,7 @@ class Nodes:
         self._remember = remember
         self._limit = limit
         self._nodes: dict[str, Node] = {}
+        self._watches: set[Watch] = set()
         self.nacks = 0
         self.drifts = 0
         self.superseded = 0  # revisions, over all nodes, that were never sent because a newer one was there
@@ -124,6 +128,7 @@ class Nodes:
         self._nodes.pop(hello.node_id, None)  # so that the dict stays in order of arrival
         self._nodes[hello.node_id] = node
         self._forget()
+        self.changed(node)
         return node
 
     def seen(self, node: Node) -> None:
@@ -135,6 +140,7 @@ class Nodes:
         node.learn(outcome)
         self.nacks += outcome.nacked is not None
         self.drifts += bool(outcome.drift)
+        self.changed(node)
 
     def disconnect(self, node: Node) -> bool:
         """The node's stream ended; False where a newer stream had already taken its place."""
@@ -145,7 +151,26 @@ class Nodes:
             return False
         node.close = None
         node.since = self._clock()
+        self.changed(node)
         return True
+
+    @contextmanager
+    def watched(self, watch: Watch) -> Iterator[None]:
+        """Call `watch` with every node that connects, answers or leaves."""
+        self._watches.add(watch)
+        try:
+            yield
+        finally:
+            self._watches.discard(watch)
+
+    def changed(self, node: Node) -> None:
+        """Tell those who watch that a node is not what it was."""
+        for watch in list(self._watches):
+            watch(node)
+
+    def get(self, name: str) -> Node | None:
+        """A node by its id."""
+        return self._nodes.get(name)
 
     def connected(self) -> list[Node]:
         """Those with an open stream, by name."""

@@ -14,6 +14,7 @@ from controlplane.source import FileSource
 from controlplane.store.database import Database
 from controlplane.telemetry import Reports
 from controlplane.traffic import Traffic
+from controlplane.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Plane:
     database: Database
     asking: Asking = field(default_factory=Asking)
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def waiting(self) -> Waiting:
+        """Tells who runs a revision."""
+        return Waiting(self.nodes, self.publisher)
 
     @property
     def read_only(self) -> str:

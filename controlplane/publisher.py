@@ -53,6 +53,10 @@ class Publisher:
         """What this node should run now; None before the first commit. The one place that decides it."""
         return self._views.of(node.labels) if self._views else None
 
+    def holds_back(self, node: Audience, revision: int) -> bool:
+        """Whether this node is not meant to run this revision yet."""
+        return False
+
     def trial(self, table: Table) -> Views | None:
         """The views that a table would have as the next revision; None before the first commit."""
         if self._views is None:

@@ -162,7 +162,10 @@ class Session:
             return
         if self._conversation.unanswered is None:
             self._node.acked = newest.revision  # it was current when it came
+            self._nodes.changed(self._node)
         else:
+            if self._conversation.held is None or self._conversation.held.version[0] != newest.epoch:
+                self._node.acked = 0  # what it answered was of another line of revisions, or is in doubt
             self._node.sent, self._sent_at = newest.revision, self._clock()
             self._supersede(self._conversation.superseded - before, newest.revision)
         for message in parts.messages:
