@@ -1,4 +1,4 @@
-"""flexgate-controlplane: serves a YAML file to data planes until SIGTERM or SIGINT."""
+"""flexgate-controlplane: serves a database, or a YAML file, to data planes until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from controlplane.app import running
 from controlplane.fault_text import line_of
 from controlplane.settings import PROGRAM, Settings, parse
 from controlplane.start_error import StartError
+from controlplane.store.database import DatabaseGone
 from shared import log
 from shared.faults import ConfigError
 
@@ -21,10 +22,10 @@ def main() -> None:
     log.configure(PROGRAM, settings.log_level)
     try:
         asyncio.run(_serve(settings))
-    except StartError as error:
+    except (StartError, DatabaseGone) as error:
         sys.exit(f"{PROGRAM}: {error}")
     except ConfigError as error:
-        sys.exit("\n".join(line_of(str(settings.config), fault) for fault in error.faults))
+        sys.exit("\n".join(line_of(str(settings.config or PROGRAM), fault) for fault in error.faults))
 
 
 async def _serve(settings: Settings) -> None:

@@ -6,9 +6,11 @@ Everything that can refuse (state directory, configuration, ports) comes before 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from aiohttp import web
 from grpc import aio
@@ -28,10 +30,13 @@ from controlplane.publisher import Publisher
 from controlplane.rest import application
 from controlplane.service import Service
 from controlplane.settings import Settings
-from controlplane.source import FileSource
+from controlplane.source import DatabaseSource, FileSource, Source
 from controlplane.state import locked
+from controlplane.store.audit import Audit
 from controlplane.store.file import FileStore
 from controlplane.store.migrate import opened
+from controlplane.store.notify import follow
+from controlplane.store.sql import SqlStore
 from controlplane.telemetry import Reports, TelemetryServer
 from controlplane.traffic import Traffic
 from shared import log
@@ -42,6 +47,9 @@ DRAIN_SECONDS = 3.0
 """How long nodes have to leave by themselves at the end; they reconnect elsewhere, or serve on without."""
 STOP_SECONDS = 1.0
 """How long requests that are still running have after that."""
+Job = Callable[[], Coroutine[Any, Any, None]]
+POLL, SQLITE_POLL = 5.0, 1.0
+"""Seconds between looks at the database for what others committed. PostgreSQL tells; SQLite does not, and is near."""
 SERVICES = (DISCOVERY, "flexgate.v1.Telemetry", "flexgate.v1.Admin")
 
 
@@ -70,22 +78,25 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         stack.push_async_callback(server.stop, None)
 
         database = await stack.enter_async_context(opened(settings.database_url))
-        store = FileStore(state)
-        publisher = Publisher(store)
-        service = Service(store, publisher)
-        events = Events()
-        source = FileSource(settings.config, service, events)
-        await source.load()
+        audit, events, traffic = Audit(database), Events(), Traffic()
+        store = SqlStore(database, audit) if settings.config is None else FileStore(state)
+        publisher = Publisher(store, poll=SQLITE_POLL if database.is_sqlite else POLL)
+        service = Service(store, publisher, read_only=_read_only(settings))
+        jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke)]
+        source: Source = DatabaseSource(database.name)
+        if settings.config is not None:
+            source = followed = FileSource(settings.config, service, events)
+            await followed.load()
+            jobs.append(followed.run)
         await publisher.refresh()
 
-        traffic = Traffic()
-        plane = Plane(service, publisher, source, Nodes(), traffic, Reports(traffic, events), events, database)
+        plane = Plane(service, publisher, source, Nodes(), traffic, Reports(traffic, events), events, database, audit)
         discovery = Discovery(publisher, plane.nodes, events, interval=settings.heartbeat)
         checks = _add_services(server, plane, discovery)
         rest = web.AppRunner(application(plane, settings.admin_token), access_log=None, shutdown_timeout=STOP_SECONDS)
         stack.push_async_callback(rest.cleanup)
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(job) for job in (publisher.run(), source.run(), discovery.run())]
+            background = [tasks.create_task(job()) for job in (*jobs, discovery.run)]
             await server.start()
             await rest.setup()
             await web.SockSite(rest, rest_listening).start()
@@ -95,6 +106,11 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             await server.stop(STOP_SECONDS)
             for task in background:
                 task.cancel()
+
+
+def _read_only(settings: Settings) -> str:
+    """Why this control plane takes no configuration from its API; empty: it does."""
+    return f"configuration comes from the file {settings.config}; edit it" if settings.config is not None else ""
 
 
 def _add_services(server: aio.Server, plane: Plane, discovery: Discovery) -> health.HealthServicer:

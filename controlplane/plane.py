@@ -10,7 +10,8 @@ from controlplane.events import Events
 from controlplane.nodes import Nodes
 from controlplane.publisher import Publisher
 from controlplane.service import Service
-from controlplane.source import FileSource
+from controlplane.source import Source
+from controlplane.store.audit import Audit
 from controlplane.store.database import Database
 from controlplane.telemetry import Reports
 from controlplane.traffic import Traffic
@@ -23,12 +24,13 @@ class Plane:
 
     service: Service
     publisher: Publisher
-    source: FileSource
+    source: Source
     nodes: Nodes
     traffic: Traffic
     reports: Reports
     events: Events
     database: Database
+    audit: Audit
     asking: Asking = field(default_factory=Asking)
     started: float = field(default_factory=time.monotonic)
 
@@ -39,5 +41,5 @@ class Plane:
 
     @property
     def read_only(self) -> str:
-        """Why configuration cannot be written here, and what to do instead."""
-        return f"configuration comes from the file {self.source.status.file}; edit it"
+        """Why configuration cannot be written here, and what to do instead; empty: it can be."""
+        return self.service.read_only

@@ -12,8 +12,11 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from controlplane.snapshot import Snapshot
-from controlplane.store import Store
+from controlplane.store import Reader
+from controlplane.store.database import DatabaseGone
 from controlplane.views import Views
+from shared import log
+from shared.faults import ConfigError
 from shared.table import Table
 
 
@@ -27,12 +30,13 @@ class Audience(Protocol):
 class Publisher:
     """Turns what is committed into the snapshot that nodes get."""
 
-    def __init__(self, store: Store, *, poll: float = 5.0) -> None:
+    def __init__(self, store: Reader, *, poll: float = 5.0) -> None:
         self._store = store
         self._poll = poll  # seconds
         self._poked = asyncio.Event()
         self._wakes: set[asyncio.Event] = set()
         self._views: Views | None = None
+        self.trouble = ""  # why the store could not be asked the last time
 
     @property
     def newest(self) -> Snapshot | None:
@@ -77,10 +81,23 @@ class Publisher:
         """Follow the store until cancelled."""
         while True:
             self._poked.clear()
-            await self.refresh()
+            await self._look()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll):
                     await self._poked.wait()
+
+    async def _look(self) -> None:
+        """Refresh; while the database is gone the newest snapshot stays, and that is logged once."""
+        try:
+            await self.refresh()
+        except (DatabaseGone, ConfigError) as error:
+            if not self.trouble:
+                log.error("database.gone", reason=str(error), serving=self.revision)
+            self.trouble = str(error)
+        else:
+            if self.trouble:
+                log.info("database.back", revision=self.revision)
+            self.trouble = ""
 
     async def refresh(self) -> None:
         """Publish what the store holds if it is not what is published."""

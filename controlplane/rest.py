@@ -27,6 +27,7 @@ from shared.explanation import BadQuestion, as_json, read
 from shared.pb.admin_pb2 import ExplainResponse
 from shared.pb.resources_pb2 import Config
 from shared.redact import redacted
+from shared.table import Table
 from shared.timestamp import timestamp
 
 DOCUMENT_BYTES = 32 * 1024 * 1024
@@ -38,6 +39,8 @@ LISTS: dict[str, tuple[Callable[[Config], Iterable[view.Json]], tuple[str, ...]]
 }
 """Each list, and the fields that it can be filtered by."""
 WRITABLE_LATER = "routes|upstreams|consumers|keys|settings"
+NOTHING = Committed("", 0, Table())
+"""What a database holds before the first write."""
 RANGES = ("", "start")
 
 
@@ -82,11 +85,15 @@ class Rest:
         return json_response({"status": "UP", "timestamp": timestamp(time.time()), "version": __version__})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """503 only where nodes can be given nothing; a file with faults is DEGRADED: the last good one serves."""
+        """503 only where nodes can be given nothing; a file with faults and a database that is gone are DEGRADED: the
+        last good revision is served on.
+        """
         source = "DEGRADED" if self._plane.source.status.faults else "UP"
-        checks = {"config": source if self._plane.publisher.newest else "DOWN"}
-        body = {"status": checks["config"], "checks": checks, "timestamp": timestamp(time.time())}
-        return json_response(body, 503 if checks["config"] == "DOWN" else 200)
+        given = self._plane.publisher.newest is not None or not self._plane.read_only  # or it can be written
+        checks = {"config": source if given else "DOWN", "database": "DOWN" if self._plane.publisher.trouble else "UP"}
+        whole = "DOWN" if not given else "UP" if set(checks.values()) == {"UP"} else "DEGRADED"
+        body = {"status": whole, "checks": checks, "timestamp": timestamp(time.time())}
+        return json_response(body, 503 if whole == "DOWN" else 200)
 
     async def version(self, _request: web.Request) -> web.Response:
         body = {
@@ -235,7 +242,7 @@ class Rest:
         """Every write to a resource: the file is the truth here."""
         if request.method in {"GET", "HEAD", "OPTIONS"}:
             raise Problem(404, f"{request.path} cannot be read; GET /api/config has the whole configuration")
-        raise Problem(409, self._plane.read_only)
+        raise Problem(409, self._plane.read_only) if self._plane.read_only else Problem(501, "not served yet")
 
     async def _resources(self, kind: str) -> list[view.Json]:
         """The views of a kind, made once for each revision, off the event loop."""
@@ -248,10 +255,7 @@ class Rest:
         return views[kind]
 
     def _committed(self) -> Committed:
-        committed = self._plane.service.committed
-        if committed is None:
-            raise Problem(503, "there is no configuration yet")
-        return committed
+        return self._plane.service.committed or NOTHING
 
 
 def _others(answer: ExplainResponse) -> view.Json:

@@ -1,19 +1,32 @@
-"""The only way in for configuration: check, commit, poke.
+"""The only way in for configuration: draft -> check -> plan -> commit -> poke.
 
-Whatever brings a change, be it a file, REST or gRPC, comes through here.
+Whatever brings a change, be it a file, REST, gRPC or the command line, comes through here. One write at a time; one
+that another control plane overtook is drafted and checked anew on top of what that one committed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+from controlplane.actor import SYSTEM, Actor
+from controlplane.changes import Change, Changed, Json, Once
+from controlplane.draft import Draft, draft, draft_of
+from controlplane.index import Candidate, Index
+from controlplane.neighbourhood import MANY, Found, examine
+from controlplane.plan import Plan, groups_of, guard, steps_of
 from controlplane.publisher import Publisher
+from controlplane.refusal import Busy, Guarded, ReadOnly, Referenced
 from controlplane.snapshot import MESSAGE_BYTES, oversize
-from controlplane.store import Committed, Store
+from controlplane.store import Committed, Outdated, Store, Write
+from shared.check.required import REFERENCE
 from shared.document import Document, read
 from shared.faults import ConfigError, Fault
-from shared.table import Table, table_of
+from shared.table import Key, Table, table_of
+
+ATTEMPTS = 20
+"""How often a write that others overtake is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +37,104 @@ class Verdict:
     warnings: list[Fault]
 
 
-class Service:
-    """Validates and commits; reads go to `committed`."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a write did. `asked`: the key of each change in its order, with the name that a route was given.
 
-    def __init__(self, store: Store, publisher: Publisher) -> None:
+    `changes` is empty where all was so already: then `committed` is what it was. `answer` is that of the first request
+    where an idempotency key came again; nothing was done then.
+    """
+
+    committed: Committed
+    asked: tuple[Key, ...] = ()
+    changes: tuple[Changed, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+    answer: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A draft, what it would be among, and what was found wrong with it."""
+
+    draft: Draft
+    candidate: Candidate
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A write that may be committed."""
+
+    draft: Draft
+    table: Table
+    plan: Plan
+
+
+Drafting = Callable[[Index, Committed | None], Drafted]
+
+
+class Service:
+    """Validates and commits; reads go to `committed`. `read_only` says why nothing can be written, and what to do."""
+
+    def __init__(self, store: Store, publisher: Publisher, *, read_only: str = "") -> None:
         self._store = store
         self._publisher = publisher
         self._writing = asyncio.Lock()
-        self.committed: Committed | None = None
+        self._index = Index()
+        self.read_only = read_only
 
-    async def replace(self, document: Document) -> Committed:
-        """Make a checked document the whole configuration; ConfigError, and nothing changed, where it cannot be.
+    @property
+    def committed(self) -> Committed | None:
+        """The newest revision that this control plane knows of; None before the first."""
+        return self._store.newest
+
+    async def commit(
+        self,
+        changes: Sequence[Change],
+        actor: Actor,
+        *,
+        message: str = "",
+        force: bool = False,
+        once: Once | None = None,
+    ) -> Outcome:
+        """Make these changes together, or none of them.
+
+        ConfigError with every fault; a Refusal (read-only, not found, exists already, stale, referenced, guarded, key
+        reused, busy); DatabaseGone.
+        """
+        write = Write((), Table(), actor, "write", message, once=once)
+        return await self._write(changing(changes), write, force, len(changes))
+
+    async def plan(self, changes: Sequence[Change]) -> Plan:
+        """What `commit` would do; raises what it would raise, but for the guard, which the plan tells."""
+        return await self._plan(changing(changes), len(changes))
+
+    async def replace(
+        self, document: Document, actor: Actor, *, message: str = "", force: bool = False, once: Once | None = None
+    ) -> Outcome:
+        """Make a checked document the whole configuration, in one revision; errors as for `commit`."""
+        write = Write((), Table(), actor, "apply", message, once=once)
+        return await self._write(becoming(document), write, force, MANY)
+
+    async def plan_replace(self, document: Document) -> Plan:
+        """What `replace` would do."""
+        return await self._plan(becoming(document), MANY)
+
+    async def adopt(self, document: Document) -> Committed:
+        """Take over what the file says that is the truth here; ConfigError, and nothing changed, where it cannot be.
 
         A document that makes the same table is the same revision.
         """
         async with self._writing:
             table = await asyncio.to_thread(_fitting, document)
-            if self.committed is not None:
+            base = self.committed
+            if base is not None:
                 # Resources that did not change stay the same objects: memory, and a cheap comparison later.
-                table = self.committed.table.changed(*table.since(self.committed.table))
-            self.committed = await self._store.commit(document.config, table)
+                table = base.table.changed(*table.since(base.table))
+            write = Write((), table, SYSTEM, "apply", config=document.config)
+            committed = await self._store.commit(base, write)
             self._publisher.poke()
-            return self.committed
+            return committed
 
     async def validate(self, text: str) -> Verdict:
         """All that is wrong with a YAML document; nothing is changed."""
@@ -55,6 +144,101 @@ class Service:
         except ConfigError as error:
             return Verdict(error.faults, [])
         return Verdict([], document.warnings)
+
+    async def _plan(self, drafting: Drafting, size: int) -> Plan:
+        async with self._writing:
+            return (await self._prepare(drafting, await self._store.read(), size)).plan
+
+    async def _write(self, drafting: Drafting, write: Write, force: bool, size: int) -> Outcome:
+        if self.read_only:
+            raise ReadOnly(self.read_only)
+        async with self._writing:
+            for _ in range(ATTEMPTS):
+                base = await self._store.read()
+                if write.once is not None and (answer := await self._store.recall(write.once)) is not None:
+                    return Outcome(_there(base), answer=answer)
+                prepared = await self._prepare(drafting, base, size)
+                if prepared.plan.guard and not force:
+                    raise Guarded(prepared.plan.guard)
+                try:
+                    return await self._commit(base, prepared, write)
+                except Outdated:
+                    continue
+        raise Busy("other writers were faster, again and again; try later")
+
+    async def _prepare(self, drafting: Drafting, base: Committed | None, size: int) -> Prepared:
+        """Draft and check on top of `base`; what is large, or was far behind, off the event loop."""
+        table = base.table if base else Table()
+        behind = abs(len(table) - len(self._index.table))
+        if max(size, behind) < MANY:
+            return self._prepared(drafting, base, table)
+        return await asyncio.to_thread(self._prepared, drafting, base, table)
+
+    def _prepared(self, drafting: Drafting, base: Committed | None, table: Table) -> Prepared:
+        self._index.move(table)
+        drafted = drafting(self._index, base)
+        _refuse(drafted)
+        changes = drafted.draft.changes()
+        plan = Plan(
+            base.revision if base else 0,
+            steps_of(changes),
+            tuple(drafted.found.warnings),
+            groups_of(changes),
+            guard(changes, self._index),
+        )
+        return Prepared(drafted.draft, drafted.draft.table(), plan)
+
+    async def _commit(self, base: Committed | None, prepared: Prepared, write: Write) -> Outcome:
+        draft, table = prepared.draft, prepared.table
+        changes, asked, warnings = draft.changes(), tuple(draft.asked), prepared.plan.warnings
+        if not changes and base is not None:
+            return Outcome(base, asked, (), warnings)
+        answer = None
+        if write.once is not None:
+            # Kept in the same transaction, so it is made before: should another write come first, it is made anew.
+            coming = Committed(base.epoch if base else "", (base.revision if base else 0) + 1, table, ids=draft.ids)
+            answer = write.once.answer(Outcome(coming, asked, changes, warnings))
+        ready = replace(write, changes=changes, table=table, ids=draft.ids, answer=answer)
+        committed = await self._store.commit(base, ready)
+        self._publisher.poke()
+        return Outcome(committed, asked, changes, warnings)
+
+
+def changing(changes: Sequence[Change]) -> Drafting:
+    """Drafts a list of changes, and checks them with all that they touch."""
+
+    def drafting(index: Index, base: Committed | None) -> Drafted:
+        made = draft(changes, index, base.ids if base else {})
+        candidate = Candidate(index, made.changed)
+        return Drafted(made, candidate, examine(candidate, made.table()))
+
+    return drafting
+
+
+def becoming(document: Document) -> Drafting:
+    """Drafts a whole document in the place of what there is; it was checked when it was read."""
+
+    def drafting(index: Index, base: Committed | None) -> Drafted:
+        made = draft_of(_fitting(document), index, base.ids if base else {})
+        return Drafted(made, Candidate(index, made.changed), Found([], document.warnings))
+
+    return drafting
+
+
+def _refuse(drafted: Drafted) -> None:
+    """Raise what forbids the change: faults, or references to what it takes away."""
+    gone = [key for key, resource in drafted.draft.changed.items() if resource is None]
+    users = {key: by for key in gone if (by := sorted(drafted.candidate.users(key)))}
+    using = {user for by in users.values() for user in by}
+    faults = drafted.found.faults
+    if any(fault.code != REFERENCE or (fault.kind, fault.name) not in using for fault in faults):
+        raise ConfigError(faults)
+    if users:
+        raise Referenced(users)
+
+
+def _there(committed: Committed | None) -> Committed:
+    return committed or Committed("", 0, Table())
 
 
 def _fitting(document: Document) -> Table:

@@ -17,9 +17,12 @@ PROGRAM = "flexgate-controlplane"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`heartbeat` is in seconds; a port of 0 takes any free one; an empty token means that none is asked for."""
+    """`heartbeat` is in seconds; a port of 0 takes any free one; an empty token means that none is asked for.
 
-    config: Path
+    Without a `config` file the database is the truth.
+    """
+
+    config: Path | None = None
     database: str = field(default="", repr=False)  # it may hold a password
     state_dir: Path = Path(".flexgate/control-plane")
     host: str = "127.0.0.1"
@@ -90,7 +93,7 @@ def _level(text: str) -> str:
 
 
 OPTIONS = (
-    Option("config", "FLEXGATE_CONFIG", "FILE", Path, "the YAML configuration to serve; it is watched"),
+    Option("config", "FLEXGATE_CONFIG", "FILE", Path, "a YAML file as the truth; it is watched"),
     Option(
         "database",
         "FLEXGATE_DATABASE_URL",
@@ -159,8 +162,6 @@ def _given(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[
                 given[option.field] = option.convert(text)
             except ValueError as error:
                 raise ValueError(f"{f'--{option.name}' if flag else option.variable}: {error}") from error
-    if "config" not in given:
-        raise ValueError("--config FILE (or FLEXGATE_CONFIG) is needed: the YAML configuration to serve")
     return given
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from controlplane.events import Events
 from controlplane.fault_text import fields_of
@@ -31,6 +32,20 @@ class SourceStatus:
     faults: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
     since: float = 0.0
+
+
+class Source(Protocol):
+    """Where the configuration comes from."""
+
+    @property
+    def status(self) -> SourceStatus: ...
+
+
+class DatabaseSource:
+    """The database itself: there is nothing that could be out of step with it."""
+
+    def __init__(self, name: str, now: Callable[[], float] = time.time) -> None:
+        self.status = SourceStatus(name, since=now())
 
 
 class FileSource:
@@ -70,7 +85,7 @@ class FileSource:
     async def _apply(self) -> None:
         document = await asyncio.to_thread(read_file, self._path)
         before = self._service.committed
-        committed = await self._service.replace(document)
+        committed = await self._service.adopt(document)
         self.status = SourceStatus(str(self._path), (), tuple(document.warnings), self._now())
         for warning in document.warnings:
             log.warn("config.warning", file=str(self._path), **fields_of(warning))

@@ -7,6 +7,7 @@ added; a hash of the URL is appended where something else has that name already.
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from hashlib import blake2b
 from urllib.parse import urlsplit
 
@@ -36,7 +37,7 @@ def resolve(data: dict[str, object], origins: dict[str, str]) -> None:
             continue
         key = canonical(url)
         if key not in by_url:
-            by_url[key] = _name(key, taken)
+            by_url[key] = name_of(key, taken)
             taken.add(by_url[key])
             where = f"{item('routes', index)}.upstream"
             origins[f"{item('upstreams', len(upstreams))}.url"] = origins.get(where, where)
@@ -60,7 +61,7 @@ def canonical(url: str) -> str:
     return f"{scheme}://{host}{shown_port}{parts.path.rstrip('/')}"
 
 
-def _name(url: str, taken: set[object]) -> str:
+def name_of(url: str, taken: Container[object]) -> str:
     """A readable name; with a hash of the URL where an operator gave that name to something else."""
     plain = _ODD.sub("-", url)[:100].strip("-")
     return plain if plain not in taken else f"{plain}-{blake2b(url.encode(), digest_size=4).hexdigest()}"

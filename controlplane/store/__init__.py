@@ -7,21 +7,33 @@ one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from controlplane.actor import SYSTEM, Actor
+from controlplane.changes import Changed, Json, Once
 from shared.pb.resources_pb2 import Config
 from shared.table import Table, config_of
 
 
 class Committed:
-    """One revision: its resources, and the same as one document."""
+    """One revision: its resources, and the same as one document. `ids`: the last id given, by kind."""
 
-    __slots__ = ("_config", "epoch", "revision", "table")
+    __slots__ = ("_config", "epoch", "ids", "revision", "table")
 
-    def __init__(self, epoch: str, revision: int, table: Table, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        epoch: str,
+        revision: int,
+        table: Table,
+        config: Config | None = None,
+        ids: Mapping[str, int] | None = None,
+    ) -> None:
         self.epoch = epoch
         self.revision = revision
         self.table = table
+        self.ids = ids or {}
         self._config = config
 
     def __repr__(self) -> str:
@@ -35,13 +47,49 @@ class Committed:
         return self._config
 
 
-class Store(Protocol):
-    """Keeps what was committed."""
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What one commit is to do: `table` is the whole after it. `action`: write, apply, rollback or restore."""
+
+    changes: tuple[Changed, ...]
+    table: Table
+    actor: Actor = SYSTEM
+    action: str = "write"
+    message: str = ""
+    ids: Mapping[str, int] = field(default_factory=dict)
+    config: Config | None = None  # the same as `table`, where it was a document
+    once: Once | None = None
+    answer: Json | None = None  # to `once`
+
+
+class Outdated(Exception):
+    """The store has moved on from the revision that a write was made for; nothing was written."""
+
+
+class Reader(Protocol):
+    """Tells what is committed."""
 
     async def read(self) -> Committed | None:
-        """The newest revision; None before the first commit."""
+        """The newest revision; None before the first commit. DatabaseGone where it cannot be asked."""
         ...
 
-    async def commit(self, config: Config, table: Table) -> Committed:
-        """Make this the newest revision, durably; ConfigError where that is not possible, and then nothing changed."""
+
+class Store(Reader, Protocol):
+    """Keeps what was committed."""
+
+    @property
+    def newest(self) -> Committed | None:
+        """What was read or committed last, without asking."""
+        ...
+
+    async def commit(self, base: Committed | None, write: Write) -> Committed:
+        """Make this the newest revision, durably and in whole; `base` is what it was made for.
+
+        Outdated where another writer was faster, DatabaseGone or ConfigError where it is not possible: then nothing
+        changed.
+        """
+        ...
+
+    async def recall(self, once: Once) -> Json | None:
+        """The answer that was kept for this key; KeyReused where it was for another request."""
         ...

@@ -68,6 +68,14 @@ class Database:
         return self.url.render_as_string(hide_password=True)
 
     @property
+    def dsn(self) -> str:
+        """The URL with its password, as PostgreSQL's own programs and drivers take it."""
+        plain = self.url.set(drivername="postgresql")
+        if "ssl" in plain.query:
+            plain = plain.update_query_dict({"sslmode": plain.query["ssl"]}).difference_update_query(["ssl"])
+        return plain.render_as_string(hide_password=False)
+
+    @property
     def file(self) -> Path | None:
         """Where SQLite keeps it; None for PostgreSQL."""
         return Path(self.url.database or "") if self.is_sqlite else None

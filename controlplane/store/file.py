@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import uuid4
 
+from controlplane.changes import Json, Once
 from controlplane.state import State, StateFile
-from controlplane.store import Committed
+from controlplane.store import Committed, Write
 from shared.faults import ConfigError, Fault
-from shared.pb.resources_pb2 import Config
-from shared.table import Table
 
 
 class FileStore:
@@ -21,19 +20,26 @@ class FileStore:
         self._state: State | None = None
         self._committed: Committed | None = None
 
+    @property
+    def newest(self) -> Committed | None:
+        return self._committed
+
     async def read(self) -> Committed | None:
         return self._committed
 
-    async def commit(self, config: Config, table: Table) -> Committed:
+    async def commit(self, base: Committed | None, write: Write) -> Committed:
         """The revision goes up by one unless the table is what it was, now or when the last process stopped."""
-        state, digest = self._state or self._file.read(), table.digest.hex()
+        state, digest = self._state or self._file.read(), write.table.digest.hex()
         if state is None:
             state = self._write(State(self._new_epoch(), 1, digest))
         elif state.digest != digest:
             state = self._write(State(state.epoch, state.revision + 1, digest))
         self._state = state
-        self._committed = Committed(state.epoch, state.revision, table, config)
+        self._committed = Committed(state.epoch, state.revision, write.table, write.config)
         return self._committed
+
+    async def recall(self, once: Once) -> Json | None:
+        return None  # nothing is written here on request
 
     def _write(self, state: State) -> State:
         try:

@@ -20,7 +20,7 @@ METADATA = MetaData(
 NULLABLE_JSON = JSON(none_as_null=True)
 
 HEAD = Table(
-    "head",  # one row: what is committed; whoever writes configuration locks it first
+    "head",  # one row, made with the database: what is committed; whoever writes configuration locks it first
     METADATA,
     Column("one", Integer, primary_key=True, autoincrement=False),  # always 1
     Column("epoch", Text, nullable=False),
@@ -34,7 +34,7 @@ RESOURCES = Table(
     Column("kind", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("id", BigInteger, nullable=False),
-    Column("version", BigInteger, nullable=False),  # the revision that changed it last
+    Column("version", BigInteger, nullable=False, index=True),  # the revision that changed it last
     Column("body", JSON, nullable=False),
 )
 
@@ -83,7 +83,7 @@ AUDIT = Table(
 )
 
 AUDIT_TAIL = Table(
-    "audit_tail",  # one row: the newest of `audit`; locked last in a transaction, by whoever appends
+    "audit_tail",  # one row, made with the database: the newest of `audit`; locked last, by whoever appends
     METADATA,
     Column("one", Integer, primary_key=True, autoincrement=False),  # always 1
     Column("number", BigInteger, nullable=False),

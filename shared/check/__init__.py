@@ -6,8 +6,8 @@ table in `rules.py`. Never raises, whatever the message holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.check import auth, fields, node_groups, routes, settings, upstreams
@@ -16,18 +16,37 @@ from shared.field_path import owner
 from shared.pb.resources_pb2 import Config
 
 
-def check(config: Config) -> list[Fault]:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What may be referred to. A route may be, by its name or by its path."""
+
+    upstreams: Collection[str]
+    routes: Collection[str]
+    consumers: Collection[str]
+
+
+def names_of(config: Config) -> Names:
+    """The names within a configuration."""
+    return Names(
+        {upstream.name for upstream in config.upstreams if upstream.name},
+        {route.name for route in config.routes} | {route.path for route in config.routes},
+        {consumer.name for consumer in config.consumers},
+    )
+
+
+def check(config: Config, names: Names | None = None) -> list[Fault]:
     """All faults of a whole configuration, in the order of the document's parts; empty: it can be served.
 
-    Paths are those of the canonical document: "proxy.port", "routes[2].rateLimit.max".
+    Paths are those of the canonical document: "proxy.port", "routes[2].rateLimit.max". A configuration may be a part
+    of a larger one: `names` then tells what the whole has for references to lead to.
     """
-    known = {upstream.name for upstream in config.upstreams if upstream.name}
+    names = names or names_of(config)
     found = [
         *fields.faults(config),
-        *settings.faults(config),
-        *upstreams.faults(config, known),
-        *routes.faults(config, known),
-        *auth.consumers(config),
+        *settings.faults(config, names.routes),
+        *upstreams.faults(config, names.upstreams),
+        *routes.faults(config, names.upstreams),
+        *auth.consumers(config, names.consumers),
         *node_groups.faults(config),
     ]
     return [owned(fault, config) for fault in found]

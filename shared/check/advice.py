@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from shared.check import conflicts
 from shared.check.upstreams import endpoints
 from shared.check.values import address, split_url
 from shared.defaults import MAX_QUEUE_SIZE
@@ -14,11 +15,19 @@ from shared.pb.resources_pb2 import Config, Upstream
 
 NOT_ALLOWED = "not_allowed"
 NO_EFFECT = "no_effect"
+SHADOWED = "shadowed"
 
 
 def advice(config: Config) -> list[Fault]:
     """The warnings about a configuration without faults."""
-    return [*_unreachable(config), *_idle_thresholds(config), *_without_effect(config)]
+    return [*_unreachable(config), *_idle_thresholds(config), *_without_effect(config), *_shadowed(config)]
+
+
+def _shadowed(config: Config) -> Iterator[Fault]:
+    """Routes that never serve, because others take all that they could."""
+    for index, names in conflicts.shadowed(config.routes):
+        others = ", ".join(map(repr, names))
+        yield Fault(item("routes", index), f"never serves: {others} takes all that it matches, by priority", SHADOWED)
 
 
 def _unreachable(config: Config) -> Iterator[Fault]:

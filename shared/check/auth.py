@@ -6,14 +6,14 @@ Whatever cannot be enforced as written is refused: a route must never be open be
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from shared.check import limits
 from shared.check.required import names, reference, required, unique
 from shared.check.values import sha256_hex
 from shared.faults import Fault
 from shared.field_path import item
-from shared.pb.resources_pb2 import Auth, Config, Route
+from shared.pb.resources_pb2 import Auth, Config, Credential, Route
 
 _PARAMETER = re.compile(r"[A-Za-z0-9\-._~]{1,128}")
 
@@ -55,14 +55,13 @@ def of_route(route: Route, at: str, shared: Auth, has_credentials: bool) -> Iter
         yield Fault(f"{at}.scopes", "scopes are checked on authenticated requests only; set `auth: required`")
 
 
-def consumers(config: Config) -> Iterator[Fault]:
-    """Consumers and credentials: names, owners, and keys that belong to one only."""
+def consumers(config: Config, known: Collection[str]) -> Iterator[Fault]:
+    """Consumers and credentials: names, owners, and keys that belong to one only. `known` are names of consumers."""
     yield from names("consumers", config.consumers)
     yield from names("credentials", config.credentials)
     for index, consumer in enumerate(config.consumers):
         if consumer.HasField("rate_limit"):
             yield from limits.of_consumer(consumer, item("consumers", index))
-    known = {consumer.name for consumer in config.consumers}
     for index, credential in enumerate(config.credentials):
         at = item("credentials", index)
         yield from required(f"{at}.consumer", credential.consumer, "the name of the consumer it belongs to")
@@ -83,8 +82,13 @@ def _keys(config: Config) -> Iterator[tuple[str, tuple[str, str] | None]]:
     for index, key in enumerate(config.settings.security.auth.keys):
         yield f"{item('security.auth.keys', index)}.key", ("apiKey", key.key.lower()) if key.key else None
     for index, credential in enumerate(config.credentials):
-        key_text = credential.key.lower() if credential.type == "apiKey" else credential.key
-        yield f"{item('credentials', index)}.key", (credential.type, key_text) if key_text else None
+        yield f"{item('credentials', index)}.key", identity(credential)
+
+
+def identity(credential: Credential) -> tuple[str, str] | None:
+    """What a client is found by: no two credentials have the same. None where the key is missing."""
+    key = credential.key.lower() if credential.type == "apiKey" else credential.key
+    return (credential.type, key) if key else None
 
 
 def _fields(auth: Auth, at: str) -> Iterator[Fault]:

@@ -15,30 +15,48 @@ from shared.faults import Fault
 from shared.pb.resources_pb2 import Route, StringMatch
 
 CONFLICT = "conflict"
+Slot = tuple[object, ...]
 
 
 def faults(routes: Iterable[Route]) -> Iterator[Fault]:
     """One fault for each pair of routes that conflict, at the later of the two."""
-    owners: dict[tuple[object, ...], int] = {}
+    owners: dict[tuple[Slot, int], int] = {}
     names: list[str] = []
     for index, route in enumerate(routes):
         names.append(route.name)
-        if (route.HasField("enabled") and not route.enabled) or paths.fault(route.path):
-            continue
-        others = dict.fromkeys(owners.setdefault(key, index) for key in _keys(route))
+        others = dict.fromkeys(owners.setdefault((slot, route.priority), index) for slot in slots(route))
         for other in others:
             if other != index:
                 yield _fault(index, route, other, names[other])
 
 
-def _keys(route: Route) -> Iterator[tuple[object, ...]]:
-    """All (path shape, conditions, priority, host, method) that a route stands for."""
-    match = paths.shape(route.path).text, _conditions(route), route.priority
+def slots(route: Route) -> Iterator[Slot]:
+    """Every (path shape, conditions, host, method) that a route stands for; none where it is switched off or faulty.
+
+    Of the routes in one slot the highest priority serves all that the others could.
+    """
+    if (route.HasField("enabled") and not route.enabled) or paths.fault(route.path):
+        return
+    match = paths.shape(route.path).text, _conditions(route)
     hosts = {host.lower() for host in route.hosts} or {""}
     methods = set(route.methods) or {""}
     for host in hosts:
         for method in methods:
             yield (*match, host, method)
+
+
+def shadowed(routes: Iterable[Route]) -> Iterator[tuple[int, list[str]]]:
+    """(index, names of those that serve instead) of each route that serves nothing: others have all its slots."""
+    routes = list(routes)
+    best: dict[Slot, Route] = {}
+    for route in routes:
+        for slot in slots(route):
+            if slot not in best or best[slot].priority < route.priority:
+                best[slot] = route
+    for index, route in enumerate(routes):
+        above = [best[slot] for slot in slots(route)]
+        if above and all(other.priority > route.priority for other in above):
+            yield index, sorted({other.name for other in above})
 
 
 def _conditions(route: Route) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from shared.check import auth, limits, upstreams
 from shared.check.required import reference, required, unique
@@ -12,8 +12,8 @@ from shared.field_path import item
 from shared.pb.resources_pb2 import Backpressure, Config, Proxy
 
 
-def faults(config: Config) -> Iterator[Fault]:
-    """The faults of everything that is no route, upstream, consumer or credential."""
+def faults(config: Config, routes: Collection[str]) -> Iterator[Fault]:
+    """The faults of everything that is no route, upstream, consumer or credential; `routes`: names and paths."""
     settings = config.settings
     yield from _proxy(settings.proxy)
     if settings.security.HasField("auth"):
@@ -22,7 +22,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from upstreams.breaker(settings, "circuitBreaker")
     yield from upstreams.backoff(settings.retry, "retry")
     yield from _thresholds(settings.backpressure)
-    yield from _priorities(config)
+    yield from _priorities(config, routes)
     if settings.tracing.enabled:
         yield from required("tracing.otlp.endpoint", settings.tracing.otlp.endpoint, "where spans are sent")
 
@@ -53,9 +53,8 @@ def _thresholds(backpressure: Backpressure) -> Iterator[Fault]:
     yield from unique(pairs, "a length and an action")
 
 
-def _priorities(config: Config) -> Iterator[Fault]:
+def _priorities(config: Config, routes: Collection[str]) -> Iterator[Fault]:
     priorities = config.settings.priorities
-    routes = {route.name for route in config.routes} | {route.path for route in config.routes}
     for index, priority in enumerate(priorities):
         at = item("priorities", index)
         yield from required(f"{at}.name", priority.name, "a name unique among priorities")

@@ -27,7 +27,7 @@ from shared.pb.discovery_pb2 import (
     Resync,
 )
 from shared.pb.discovery_pb2_grpc import ConfigDiscoveryStub
-from shared.pb.resources_pb2 import Config, Resource, Route
+from shared.pb.resources_pb2 import Resource, Route
 from shared.table import Table, pack
 
 DEADLINE = 20.0
@@ -52,9 +52,6 @@ class MemoryStore:
 
     async def read(self) -> Committed | None:
         return self.committed
-
-    async def commit(self, config: Config, table: Table) -> Committed:
-        raise NotImplementedError("tests put revisions in themselves")
 
 
 class Server:

@@ -18,17 +18,17 @@ import controlplane
 from controlplane.start_error import StartError
 from controlplane.store.database import Database, DatabaseGone
 from controlplane.store.migrate import migrate, opened, versions
-from controlplane.store.tables import AUDIT_TAIL, METADATA
+from controlplane.store.tables import IDEMPOTENCY, METADATA
 from tests.support.deadline import eventually
 from tests.support.postgres import Postgres, running_postgres, started, stopped
 
-ROW = {"one": 1, "number": 0, "hash": ""}
+ROW = {"subject": "s", "key": "k", "request_hash": "", "answer": {}, "expires": 0}
 
 
 async def count(database: Database) -> int:
     """How many rows the table has."""
     async with database.reading() as connection:
-        return (await connection.execute(select(func.count()).select_from(AUDIT_TAIL))).scalar_one()
+        return (await connection.execute(select(func.count()).select_from(IDEMPOTENCY))).scalar_one()
 
 
 async def test_a_transaction_is_whole_or_nothing(database_url: str) -> None:
@@ -36,25 +36,25 @@ async def test_a_transaction_is_whole_or_nothing(database_url: str) -> None:
     async with opened(database_url) as database:
         with pytest.raises(ZeroDivisionError):
             async with database.transaction() as connection:
-                await connection.execute(AUDIT_TAIL.insert().values(ROW))
+                await connection.execute(IDEMPOTENCY.insert().values(ROW))
                 raise ZeroDivisionError
         assert await count(database) == 0
         async with database.transaction() as connection:
-            await connection.execute(AUDIT_TAIL.insert().values(ROW))
+            await connection.execute(IDEMPOTENCY.insert().values(ROW))
         assert await count(database) == 1
         with pytest.raises(IntegrityError):
             async with database.transaction() as connection:
-                await connection.execute(AUDIT_TAIL.insert().values(ROW))
+                await connection.execute(IDEMPOTENCY.insert().values(ROW))
 
 
 async def test_readers_see_one_state(database_url: str) -> None:
     """A reader sees what was there when it began to read, whatever is committed meanwhile, and changes nothing."""
     async with opened(database_url) as database:
         async with database.reading() as reader:
-            query = select(func.count()).select_from(AUDIT_TAIL)
+            query = select(func.count()).select_from(IDEMPOTENCY)
             assert (await reader.execute(query)).scalar_one() == 0
             async with database.transaction() as connection:
-                await connection.execute(AUDIT_TAIL.insert().values(ROW))
+                await connection.execute(IDEMPOTENCY.insert().values(ROW))
             assert (await reader.execute(query)).scalar_one() == 0
         assert await count(database) == 1
 
@@ -63,17 +63,17 @@ async def test_many_writers_wait_for_each_other(database_url: str) -> None:
     """Two hundred concurrent increments over two connections' worth of control planes lose none."""
     async with opened(database_url) as first, opened(database_url) as second:
         async with first.transaction() as connection:
-            await connection.execute(AUDIT_TAIL.insert().values(ROW))
+            await connection.execute(IDEMPOTENCY.insert().values(ROW))
 
         async def increment(database: Database) -> None:
             async with database.transaction() as connection:
-                query = select(AUDIT_TAIL.c.number).with_for_update()
+                query = select(IDEMPOTENCY.c.expires).with_for_update()
                 number = (await connection.execute(query)).scalar_one()
-                await connection.execute(AUDIT_TAIL.update().values(number=number + 1))
+                await connection.execute(IDEMPOTENCY.update().values(expires=number + 1))
 
         await asyncio.gather(*(increment(database) for database in [first, second] * 100))
         async with first.reading() as connection:
-            assert (await connection.execute(select(AUDIT_TAIL.c.number))).scalar_one() == 200
+            assert (await connection.execute(select(IDEMPOTENCY.c.expires))).scalar_one() == 200
 
 
 async def test_upgrade_from_every_earlier_version(database_url: str) -> None:
@@ -154,7 +154,7 @@ async def test_a_database_that_went_is_told_and_found_again() -> None:
         async with opened(await server.create()) as database:
             with pytest.raises(DatabaseGone):
                 async with database.transaction() as connection:
-                    await connection.execute(AUDIT_TAIL.insert().values(ROW))
+                    await connection.execute(IDEMPOTENCY.insert().values(ROW))
                     await stopped(server)
             with pytest.raises(DatabaseGone, match="does not answer"):
                 await count(database)
@@ -167,11 +167,11 @@ async def test_a_frozen_database_does_not_hold_a_writer_for_ever(postgres: Postg
     url = await postgres.create()
     async with opened(url) as first, opened(f"{url}?") as second:
         async with first.transaction() as connection:
-            await connection.execute(AUDIT_TAIL.insert().values(ROW))
+            await connection.execute(IDEMPOTENCY.insert().values(ROW))
         async with first.transaction() as holding:
-            await holding.execute(select(AUDIT_TAIL).with_for_update())
+            await holding.execute(select(IDEMPOTENCY.c.key).with_for_update())
             with pytest.raises(DatabaseGone, match="lock"):
                 async with second.transaction() as waiting:
                     await waiting.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
-                    await waiting.execute(select(AUDIT_TAIL).with_for_update())
+                    await waiting.execute(select(IDEMPOTENCY.c.key).with_for_update())
         assert await eventually(lambda: count(second), lambda rows: rows == 1)

@@ -34,3 +34,25 @@ def test_thresholds_without_effect_are_told(text: str, path: str) -> None:
 def test_thresholds_with_an_effect_are_not_told() -> None:
     """Two priorities are two classes: the default counts."""
     assert warned(LOW % (9, "reject_low_priority") + "priorities: [{name: high, weight: 5}]\n") == []
+
+
+ROUTE = "{name: %s, path: /a, upstream: u, %s}"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        ("methods: [GET]", "methods: [GET, POST], priority: 1", True),
+        ("hosts: [a.com]", "hosts: [A.com, b.com], priority: 1", True),
+        ("methods: [GET, PUT]", "methods: [GET], priority: 1", False),  # PUT is its own
+        ("methods: [GET]", "priority: 1", False),  # listed methods come before any
+        ("hosts: [a.com]", "priority: 1", False),  # an exact host comes before any
+        ("methods: [GET]", "methods: [GET], priority: 1, enabled: false", False),
+        ("headers: {X-A: b}", "priority: 1", False),
+    ],
+)
+def test_a_route_that_never_serves_is_told(low: str, high: str, told: bool) -> None:
+    """Where routes of a higher priority take every request that it matches; otherwise it is not."""
+    routes = f"routes:\n  - {ROUTE % ('low', low)}\n  - {ROUTE % ('high', high)}\n"
+    text = f"upstreams: [{{name: u, url: 'http://u'}}]\n{routes}"
+    assert warned(text) == (["routes[0]"] if told else [])

@@ -12,7 +12,9 @@ CONFIG = ("--config", "proxy.yml")
 
 
 def test_defaults() -> None:
-    """Only the file is needed; both ports are for this machine alone."""
+    """Nothing is needed: the database is a file then; both ports are for this machine alone."""
+    assert parse((), {}).database_url == "sqlite:///.flexgate/control-plane/flexgate.db"
+    assert parse(("--database", "postgresql://h/n"), {}).database_url == "postgresql://h/n"
     assert parse(CONFIG, {}) == Settings(Path("proxy.yml"))
     assert parse(CONFIG, {}).host == "127.0.0.1"
 
@@ -51,7 +53,6 @@ def test_loopback_needs_no_token(host: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "environ", "message"),
     [
-        ((), {}, "--config FILE"),
         ((*CONFIG, "--port", "65536"), {}, "--port: '65536' is not a port"),
         (CONFIG, {"FLEXGATE_CP_PORT": "x"}, "FLEXGATE_CP_PORT: 'x' is not a port"),
         ((*CONFIG, "--heartbeat", "0"), {}, "--heartbeat: '0' is not a number of seconds"),

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from controlplane.start_error import StartError
 from controlplane.state import State, StateFile, locked
-from controlplane.store import Committed
+from controlplane.store import Committed, Write
 from controlplane.store.file import FileStore
 from shared.faults import ConfigError
-from shared.pb.resources_pb2 import Config, Resource
+from shared.pb.resources_pb2 import Resource
 from shared.table import Table
 
 
@@ -27,7 +27,7 @@ def store(directory: Path) -> FileStore:
 
 
 async def commit(into: FileStore, made: Table) -> Committed:
-    return await into.commit(Config(), made)
+    return await into.commit(None, Write((), made))
 
 
 async def test_revisions_count_changes(tmp_path: Path) -> None:

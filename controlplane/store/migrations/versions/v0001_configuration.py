@@ -5,6 +5,8 @@ Revision ID: 0001
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,7 +15,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    op.create_table(
+    head = op.create_table(
         "head",
         sa.Column("one", sa.Integer, nullable=False, autoincrement=False),
         sa.Column("epoch", sa.Text, nullable=False),
@@ -30,6 +32,7 @@ def upgrade() -> None:
         sa.Column("body", sa.JSON, nullable=False),
         sa.PrimaryKeyConstraint("kind", "name", name="pk_resources"),
     )
+    op.create_index("ix_resources_version", "resources", ["version"])
     op.create_table(
         "revisions",
         sa.Column("revision", sa.BigInteger, nullable=False, autoincrement=False),
@@ -71,7 +74,7 @@ def upgrade() -> None:
     )
     for column in ("actor", "action", "target"):
         op.create_index(f"ix_audit_{column}", "audit", [column])
-    op.create_table(
+    tail = op.create_table(
         "audit_tail",
         sa.Column("one", sa.Integer, nullable=False, autoincrement=False),
         sa.Column("number", sa.BigInteger, nullable=False),
@@ -88,3 +91,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("subject", "key", name="pk_idempotency"),
     )
     op.create_index("ix_idempotency_expires", "idempotency", ["expires"])
+    # A new database is a new line of revisions, whatever its name and its address.
+    op.bulk_insert(head, [{"one": 1, "epoch": uuid4().hex, "revision": 0, "ids": {}}])
+    op.bulk_insert(tail, [{"one": 1, "number": 0, "hash": ""}])

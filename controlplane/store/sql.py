@@ -1,0 +1,203 @@
+"""The store whose truth is a database: one transaction for each write, from the resources to the audit row.
+
+Whoever writes locks the row `head` first and finds there whether its revision is still the newest, so revisions are one
+line without gaps over all control planes that share the database. What was read stays in memory: a look at a database
+that has not moved costs one small query, and one that has moved costs the resources that changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controlplane.changes import Changed, Json, Once
+from controlplane.refusal import KeyReused, shown
+from controlplane.store import Committed, Outdated, Write
+from controlplane.store.audit import Audit
+from controlplane.store.database import Database
+from controlplane.store.mapping import from_json, shown_json, to_json
+from controlplane.store.tables import CHANGES, HEAD, IDEMPOTENCY, RESOURCES, REVISIONS
+from shared.pb.resources_pb2 import Resource
+from shared.table import KINDS, Key, Table
+
+CHANNEL = "flexgate_revision"
+"""PostgreSQL's channel on which a commit tells the other control planes."""
+KEPT_SECONDS = 24 * 3600
+"""How long the answer to an idempotency key is kept."""
+AUDITED = 100
+"""Resources of one write that the audit row has with before and after; of more it has the names."""
+
+
+class SqlStore:
+    """Resources, revisions and audit in a database."""
+
+    def __init__(self, database: Database, audit: Audit, *, now: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._audit = audit
+        self._now = now
+        self._looking = asyncio.Lock()
+        self._committed: Committed | None = None
+
+    @property
+    def newest(self) -> Committed | None:
+        return self._committed
+
+    async def read(self) -> Committed | None:
+        async with self._looking, self._database.reading() as connection:
+            head = (await connection.execute(select(HEAD))).one()
+            known = self._committed
+            if head.revision == 0:
+                self._committed = None
+            elif known is None or known.epoch != head.epoch or known.revision > head.revision:
+                self._committed = await _whole(connection, head)
+            elif known.revision < head.revision:
+                self._committed = await _later(connection, head, known)
+            return self._committed
+
+    async def commit(self, base: Committed | None, write: Write) -> Committed:
+        async with self._looking, self._database.transaction() as connection:
+            head = (await connection.execute(select(HEAD).with_for_update())).one()
+            known = (base.epoch, base.revision) if base is not None else (head.epoch, 0)
+            if (head.epoch, head.revision) != known:
+                raise Outdated
+            revision = head.revision + 1
+            ids = {**head.ids, **write.ids}
+            await self._keep(connection, head.epoch, revision, write)
+            await connection.execute(update(HEAD).values(revision=revision, ids=ids))
+            if write.once is not None:
+                await self._remember(connection, write.once, write.answer or {})
+            if not self._database.is_sqlite:
+                await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+            target, detail = audited(write)
+            action = f"config.{write.action}"
+            await self._audit.append(connection, write.actor, action, target, detail, revision=revision)
+            committed = Committed(head.epoch, revision, write.table, ids=ids)
+        self._committed = committed
+        return committed
+
+    async def recall(self, once: Once) -> Json | None:
+        query = select(IDEMPOTENCY.c.request_hash, IDEMPOTENCY.c.answer).where(
+            IDEMPOTENCY.c.subject == once.subject,
+            IDEMPOTENCY.c.key == once.key,
+            IDEMPOTENCY.c.expires > self._milliseconds(),
+        )
+        async with self._database.reading() as connection:
+            found = (await connection.execute(query)).one_or_none()
+        if found is None:
+            return None
+        if found.request_hash != once.request_hash:
+            raise KeyReused(f"the idempotency key {once.key!r} was used for another request; take a new one")
+        answer: Json = found.answer
+        return answer
+
+    async def _keep(self, connection: AsyncConnection, epoch: str, revision: int, write: Write) -> None:
+        """The rows of the revision, its changes and its resources."""
+        row = {
+            "revision": revision,
+            "epoch": epoch,
+            "at": self._milliseconds(),
+            "actor": write.actor.name,
+            "action": write.action,
+            "message": write.message,
+            "correlation_id": write.actor.correlation_id,
+            "changes": len(write.changes),
+            "digest": write.table.digest.hex(),
+        }
+        await connection.execute(insert(REVISIONS), row)
+        changes = [_change(changed, revision) for changed in write.changes]
+        if changes:
+            await connection.execute(insert(CHANGES), changes)
+        await _put(connection, write.changes, revision)
+
+    async def _remember(self, connection: AsyncConnection, once: Once, answer: Json) -> None:
+        now = self._milliseconds()
+        same = (IDEMPOTENCY.c.subject == once.subject) & (IDEMPOTENCY.c.key == once.key)
+        await connection.execute(delete(IDEMPOTENCY).where((IDEMPOTENCY.c.expires <= now) | same))
+        row = {
+            "subject": once.subject,
+            "key": once.key,
+            "request_hash": once.request_hash,
+            "answer": answer,
+            "expires": now + KEPT_SECONDS * 1000,
+        }
+        await connection.execute(insert(IDEMPOTENCY), row)
+
+    def _milliseconds(self) -> int:
+        return int(self._now() * 1000)
+
+
+def audited(write: Write) -> tuple[str, Json]:
+    """(target, detail) of a write's audit row."""
+    changes: list[Json] = [
+        {
+            "kind": changed.key[0],
+            "name": changed.key[1],
+            "action": changed.action,
+            "before": changed.before and shown_json(changed.before),
+            "after": changed.after and shown_json(changed.after),
+        }
+        for changed in write.changes[:AUDITED]
+    ]
+    changes += [
+        {"kind": changed.key[0], "name": changed.key[1], "action": changed.action}
+        for changed in write.changes[AUDITED:]
+    ]
+    target = shown(write.changes[0].key) if len(write.changes) == 1 else "configuration"
+    return target, {"message": write.message, "changes": changes}
+
+
+async def _whole(connection: AsyncConnection, head: Row[Any]) -> Committed:
+    """Everything, in an order that is the same in every process: by kind, then by id."""
+    rows = (await connection.execute(select(RESOURCES).order_by(RESOURCES.c.id, RESOURCES.c.name))).all()
+    order = {kind: position for position, kind in enumerate(KINDS)}
+    resources = await asyncio.to_thread(_decoded, sorted(rows, key=lambda row: order.get(row.kind, len(order))))
+    return Committed(head.epoch, head.revision, Table(resources), ids=head.ids)
+
+
+async def _later(connection: AsyncConnection, head: Row[Any], known: Committed) -> Committed:
+    """What other control planes committed since."""
+    rows = (await connection.execute(select(RESOURCES).where(RESOURCES.c.version > known.revision))).all()
+    touched = select(CHANGES.c.kind, CHANGES.c.name).where(CHANGES.c.revision > known.revision).distinct()
+    upserts = await asyncio.to_thread(_decoded, rows)
+    there = {(row.kind, row.name) for row in rows}
+    gone: list[Key] = [(kind, name) for kind, name in await connection.execute(touched) if (kind, name) not in there]
+    return Committed(head.epoch, head.revision, known.table.changed(upserts, gone), ids=head.ids)
+
+
+def _decoded(rows: Iterable[Row[Any]]) -> list[Resource]:
+    return [from_json(row.kind, row.name, row.body) for row in rows]
+
+
+def _change(changed: Changed, revision: int) -> Json:
+    kind, name = changed.key
+    before, after = changed.before and to_json(changed.before), changed.after and to_json(changed.after)
+    return {"revision": revision, "kind": kind, "name": name, "before": before, "after": after}
+
+
+async def _put(connection: AsyncConnection, changes: Iterable[Changed], revision: int) -> None:
+    """Insert, update and delete the resources, each in one statement for all."""
+    rows: dict[str, list[Json]] = {"create": [], "update": [], "delete": []}
+    for changed in changes:
+        kind, name = changed.key
+        if changed.after is None:
+            rows["delete"].append({"key_kind": kind, "key_name": name})
+            continue
+        body = to_json(changed.after)
+        content = {"id": body.get("id", 0), "version": revision, "body": body}
+        if changed.before is None:
+            rows["create"].append({"kind": kind, "name": name, **content})
+        else:
+            rows["update"].append({"key_kind": kind, "key_name": name, **content})
+    same = (RESOURCES.c.kind == bindparam("key_kind")) & (RESOURCES.c.name == bindparam("key_name"))
+    for statement, action in (
+        (delete(RESOURCES).where(same), "delete"),
+        (update(RESOURCES).where(same), "update"),
+        (insert(RESOURCES), "create"),
+    ):
+        if rows[action]:
+            await connection.execute(statement, rows[action])
