@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 
 import orjson
@@ -153,11 +153,11 @@ class Audit:
             while number < tail.number:
                 query = select(AUDIT).where(AUDIT.c.number > number)
                 rows = (await connection.execute(_oldest(query))).all()
-                for row in rows:
+                for row in map(_entry, rows):
                     if row.number != number + 1:
                         return Verified(number, previous, number + 1, f"row {number + 1} is missing")
-                    content = {name: value for name, value in row._mapping.items() if name != "hash"}
-                    if row.hash != chained(previous, content):
+                    content = asdict(row)
+                    if content.pop("hash") != chained(previous, content):
                         return Verified(number, previous, row.number, f"row {row.number} is not what was written")
                     number, previous = row.number, row.hash
                 if not rows:
