@@ -7,11 +7,11 @@ that another control plane overtook is drafted and checked anew on top of what t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.actor import SYSTEM, Actor
-from controlplane.changes import Change, Changed, Json, Once
+from controlplane.changes import Change, Changed, Delete, Json, Once, Put
 from controlplane.draft import Draft, draft, draft_of
 from controlplane.index import Candidate, Index
 from controlplane.neighbourhood import MANY, Found, examine
@@ -23,7 +23,7 @@ from controlplane.store import Committed, Outdated, Store, Write
 from shared.check.required import REFERENCE
 from shared.document import Document, read
 from shared.faults import ConfigError, Fault
-from shared.table import Key, Table, table_of
+from shared.table import Key, Table, table_of, unpack
 
 ATTEMPTS = 20
 """How often a write that others overtake is tried."""
@@ -73,6 +73,18 @@ class Prepared:
 Drafting = Callable[[Index, Committed | None], Drafted]
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """How to draft a write, and about how many resources it touches."""
+
+    drafting: Drafting
+    size: int
+
+
+Proposing = Callable[[Committed | None], Awaitable[Proposal]]
+"""Asked anew for each attempt: what brings a past revision back depends on what is there."""
+
+
 class Service:
     """Validates and commits; reads go to `committed`. `read_only` says why nothing can be written, and what to do."""
 
@@ -87,6 +99,10 @@ class Service:
     def committed(self) -> Committed | None:
         """The newest revision that this control plane knows of; None before the first."""
         return self._store.newest
+
+    async def refresh(self) -> Committed | None:
+        """The newest revision, asked for; DatabaseGone."""
+        return await self._store.read()
 
     async def commit(
         self,
@@ -103,22 +119,33 @@ class Service:
         reused, busy); DatabaseGone.
         """
         write = Write((), Table(), actor, "write", message, once=once)
-        return await self._write(changing(changes), write, force, len(changes))
+        return await self._write(_always(changing(changes), len(changes)), write, force)
 
     async def plan(self, changes: Sequence[Change]) -> Plan:
         """What `commit` would do; raises what it would raise, but for the guard, which the plan tells."""
-        return await self._plan(changing(changes), len(changes))
+        return await self._plan(_always(changing(changes), len(changes)))
 
     async def replace(
         self, document: Document, actor: Actor, *, message: str = "", force: bool = False, once: Once | None = None
     ) -> Outcome:
         """Make a checked document the whole configuration, in one revision; errors as for `commit`."""
         write = Write((), Table(), actor, "apply", message, once=once)
-        return await self._write(becoming(document), write, force, MANY)
+        return await self._write(_always(becoming(document), MANY), write, force)
 
     async def plan_replace(self, document: Document) -> Plan:
         """What `replace` would do."""
-        return await self._plan(becoming(document), MANY)
+        return await self._plan(_always(becoming(document), MANY))
+
+    async def rollback(
+        self, revision: int, actor: Actor, *, message: str = "", force: bool = False, once: Once | None = None
+    ) -> Outcome:
+        """Make the configuration what it was at a revision, as a new one; NoRevision, and errors as for `commit`."""
+        write = Write((), Table(), actor, "rollback", message or f"back to revision {revision}", once=once)
+        return await self._write(self._returning(revision), write, force)
+
+    async def plan_rollback(self, revision: int) -> Plan:
+        """What `rollback` would do."""
+        return await self._plan(self._returning(revision))
 
     async def adopt(self, document: Document) -> Committed:
         """Take over what the file says that is the truth here; ConfigError, and nothing changed, where it cannot be.
@@ -145,11 +172,20 @@ class Service:
             return Verdict(error.faults, [])
         return Verdict([], document.warnings)
 
-    async def _plan(self, drafting: Drafting, size: int) -> Plan:
-        async with self._writing:
-            return (await self._prepare(drafting, await self._store.read(), size)).plan
+    def _returning(self, revision: int) -> Proposing:
+        async def proposing(base: Committed | None) -> Proposal:
+            changed = await self._store.between(base.revision if base else 0, revision)
+            changes = [_change(one) for one in changed]
+            return Proposal(changing(changes), len(changes))
 
-    async def _write(self, drafting: Drafting, write: Write, force: bool, size: int) -> Outcome:
+        return proposing
+
+    async def _plan(self, proposing: Proposing) -> Plan:
+        async with self._writing:
+            base = await self._store.read()
+            return (await self._prepare(await proposing(base), base)).plan
+
+    async def _write(self, proposing: Proposing, write: Write, force: bool) -> Outcome:
         if self.read_only:
             raise ReadOnly(self.read_only)
         async with self._writing:
@@ -157,7 +193,7 @@ class Service:
                 base = await self._store.read()
                 if write.once is not None and (answer := await self._store.recall(write.once)) is not None:
                     return Outcome(_there(base), answer=answer)
-                prepared = await self._prepare(drafting, base, size)
+                prepared = await self._prepare(await proposing(base), base)
                 if prepared.plan.guard and not force:
                     raise Guarded(prepared.plan.guard)
                 try:
@@ -166,13 +202,13 @@ class Service:
                     continue
         raise Busy("other writers were faster, again and again; try later")
 
-    async def _prepare(self, drafting: Drafting, base: Committed | None, size: int) -> Prepared:
+    async def _prepare(self, proposal: Proposal, base: Committed | None) -> Prepared:
         """Draft and check on top of `base`; what is large, or was far behind, off the event loop."""
         table = base.table if base else Table()
         behind = abs(len(table) - len(self._index.table))
-        if max(size, behind) < MANY:
-            return self._prepared(drafting, base, table)
-        return await asyncio.to_thread(self._prepared, drafting, base, table)
+        if max(proposal.size, behind) < MANY:
+            return self._prepared(proposal.drafting, base, table)
+        return await asyncio.to_thread(self._prepared, proposal.drafting, base, table)
 
     def _prepared(self, drafting: Drafting, base: Committed | None, table: Table) -> Prepared:
         self._index.move(table)
@@ -202,6 +238,18 @@ class Service:
         committed = await self._store.commit(base, ready)
         self._publisher.poke()
         return Outcome(committed, asked, changes, warnings)
+
+
+def _always(drafting: Drafting, size: int) -> Proposing:
+    async def proposing(_base: Committed | None) -> Proposal:
+        return Proposal(drafting, size)
+
+    return proposing
+
+
+def _change(changed: Changed) -> Change:
+    kind, name = changed.key
+    return Delete(kind, name) if changed.after is None else Put(kind, name, unpack(changed.after))
 
 
 def changing(changes: Sequence[Change]) -> Drafting:

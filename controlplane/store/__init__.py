@@ -93,3 +93,7 @@ class Store(Reader, Protocol):
     async def recall(self, once: Once) -> Json | None:
         """The answer that was kept for this key; KeyReused where it was for another request."""
         ...
+
+    async def between(self, first: int, second: int) -> tuple[Changed, ...]:
+        """What makes the configuration of revision `second` of that of `first`; NoRevision."""
+        ...

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import uuid4
 
-from controlplane.changes import Json, Once
+from controlplane.changes import Changed, Json, Once
 from controlplane.state import State, StateFile
 from controlplane.store import Committed, Write
+from controlplane.store.history import NoRevision
 from shared.faults import ConfigError, Fault
 
 
@@ -40,6 +41,9 @@ class FileStore:
 
     async def recall(self, once: Once) -> Json | None:
         return None  # nothing is written here on request
+
+    async def between(self, first: int, second: int) -> tuple[Changed, ...]:
+        raise NoRevision(second)  # the file's own history is in its repository
 
     def _write(self, state: State) -> State:
         try:

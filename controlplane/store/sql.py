@@ -20,6 +20,7 @@ from controlplane.refusal import KeyReused, shown
 from controlplane.store import Committed, Outdated, Write
 from controlplane.store.audit import Audit
 from controlplane.store.database import Database
+from controlplane.store.history import History
 from controlplane.store.mapping import from_json, shown_json, to_json
 from controlplane.store.tables import CHANGES, HEAD, IDEMPOTENCY, RESOURCES, REVISIONS
 from shared.pb.resources_pb2 import Resource
@@ -37,6 +38,7 @@ class SqlStore:
     """Resources, revisions and audit in a database."""
 
     def __init__(self, database: Database, audit: Audit, *, now: Callable[[], float] = time.time) -> None:
+        self.history = History(database)
         self._database = database
         self._audit = audit
         self._now = now
@@ -94,6 +96,9 @@ class SqlStore:
             raise KeyReused(f"the idempotency key {once.key!r} was used for another request; take a new one")
         answer: Json = found.answer
         return answer
+
+    async def between(self, first: int, second: int) -> tuple[Changed, ...]:
+        return await self.history.between(first, second)
 
     async def _keep(self, connection: AsyncConnection, epoch: str, revision: int, write: Write) -> None:
         """The rows of the revision, its changes and its resources."""
