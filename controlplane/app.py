@@ -19,6 +19,8 @@ from grpc_health.v1.health import aio as health
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server  # type: ignore[import-untyped]  # no stubs exist
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # no stubs exist
 
+from controlplane.auth.grpc_gate import Gate
+from controlplane.auth.parts import made
 from controlplane.discovery import SERVICE as DISCOVERY
 from controlplane.discovery import Discovery
 from controlplane.events import Events
@@ -74,7 +76,8 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             log.warn("listener.plaintext", reason=reason)
         state = stack.enter_context(locked(settings.state_dir))
         rest_listening = stack.enter_context(rest_socket(settings))
-        server, grpc_port = grpc_server(settings)
+        gate = Gate()
+        server, grpc_port = grpc_server(settings, gate)
         stack.push_async_callback(server.stop, None)
 
         database = await stack.enter_async_context(opened(settings.database_url))
@@ -82,7 +85,9 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         store = SqlStore(database, audit) if settings.config is None else FileStore(state)
         publisher = Publisher(store, poll=SQLITE_POLL if database.is_sqlite else POLL)
         service = Service(store, publisher, read_only=_read_only(settings))
-        jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke)]
+        auth = gate.auth = made(settings.auth, database, audit, events)
+        await auth.start(settings.state_dir)
+        jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke), *auth.jobs]
         source: Source = DatabaseSource(database.name)
         if settings.config is not None:
             source = followed = FileSource(settings.config, service, events)
@@ -90,10 +95,11 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             jobs.append(followed.run)
         await publisher.refresh()
 
-        plane = Plane(service, publisher, source, Nodes(), traffic, Reports(traffic, events), events, database, audit)
+        reports = Reports(traffic, events)
+        plane = Plane(service, publisher, source, Nodes(), traffic, reports, events, database, audit, auth)
         discovery = Discovery(publisher, plane.nodes, events, interval=settings.heartbeat)
         checks = _add_services(server, plane, discovery)
-        rest = web.AppRunner(application(plane, settings.admin_token), access_log=None, shutdown_timeout=STOP_SECONDS)
+        rest = web.AppRunner(application(plane), access_log=None, shutdown_timeout=STOP_SECONDS)
         stack.push_async_callback(rest.cleanup)
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job()) for job in (*jobs, discovery.run)]

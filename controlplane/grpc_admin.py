@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import grpc
 from grpc import aio
 
+from controlplane.auth.grpc_access import AccessVerbs
 from controlplane.explaining import NobodyAnsweredError, explain
 from controlplane.plane import Plane
 from shared.faults import Fault
@@ -29,7 +30,6 @@ from shared.pb.admin_pb2 import (
     ValidateConfigResponse,
     WriteResponse,
 )
-from shared.pb.admin_pb2_grpc import AdminServicer
 from shared.pb.discovery_pb2 import ResourceError
 from shared.pb.resources_pb2 import Config, Resource
 from shared.redact import redacted
@@ -37,10 +37,11 @@ from shared.redact import redacted
 Context = aio.ServicerContext[Any, Any]
 
 
-class Admin(AdminServicer):
+class Admin(AccessVerbs):
     """Operators' verbs."""
 
     def __init__(self, plane: Plane) -> None:
+        super().__init__(plane.auth)
         self._plane = plane
 
     async def ListNodes(self, request: ListNodesRequest, context: Context) -> ListNodesResponse:

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 from grpc import aio
 
-from controlplane.auth import TokenGate
+from controlplane.auth.grpc_gate import Gate
 from controlplane.settings import Settings, is_loopback
 from controlplane.start_error import StartError
 
@@ -32,9 +32,9 @@ def rest_socket(settings: Settings) -> socket.socket:
     return _bound(settings.host, settings.port, "REST")
 
 
-def grpc_server(settings: Settings) -> tuple[aio.Server, int]:
+def grpc_server(settings: Settings, gate: Gate) -> tuple[aio.Server, int]:
     """A server without services, and the port that it is bound to; StartError where that is not possible."""
-    server = aio.server(options=GRPC_OPTIONS, interceptors=[TokenGate(settings.admin_token, settings.node_token)])
+    server = aio.server(options=GRPC_OPTIONS, interceptors=[gate])
     # gRPC says little about why it could not bind, so a plain socket asks first.
     _bound(settings.host, settings.grpc_port, "gRPC").close()
     address = (

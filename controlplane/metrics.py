@@ -26,6 +26,7 @@ class Scrape:
     gauges: Mapping[str, tuple[str, float]]
     counters: Mapping[str, tuple[str, float]]
     events: Mapping[str, int]
+    refused: Mapping[str, int]
 
 
 def scrape(plane: Plane) -> Scrape:
@@ -50,7 +51,8 @@ def scrape(plane: Plane) -> Scrape:
         ),
         "report_events_lost": ("Events that nodes had to drop before they could report them", plane.events.lost),
     }
-    return Scrape(plane.traffic.copy(), nodes.states(desired), gauges, counters, dict(plane.events.counts))
+    states, events, refused = nodes.states(desired), dict(plane.events.counts), dict(plane.auth.failures.counts)
+    return Scrape(plane.traffic.copy(), states, gauges, counters, events, refused)
 
 
 def render(scraped: Scrape) -> bytes:
@@ -77,6 +79,10 @@ class _Families(Collector):
         for name, count in self._scraped.events.items():
             events.add_metric([name], count)
         yield events
+        refused = CounterMetricFamily("auth_failures", "Refused requests and logins, here", labels=["reason"])
+        for reason, count in self._scraped.refused.items():
+            refused.add_metric([reason], count)
+        yield refused
         for name, (text, value) in self._scraped.gauges.items():
             yield GaugeMetricFamily(name, text, value)
         for name, (text, value) in self._scraped.counters.items():

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from controlplane.asking import Asking
+from controlplane.auth.parts import Auth
 from controlplane.events import Events
 from controlplane.nodes import Nodes
 from controlplane.publisher import Publisher
@@ -31,6 +32,7 @@ class Plane:
     events: Events
     database: Database
     audit: Audit
+    auth: Auth
     asking: Asking = field(default_factory=Asking)
     started: float = field(default_factory=time.monotonic)
 

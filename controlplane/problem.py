@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from shared import API_VERSION, log
 
 CORRELATION = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+CORRELATION_KEY = web.RequestKey("correlation", str)
 
 
 class Problem(Exception):
@@ -42,6 +43,7 @@ def answering(revision: Callable[[], int]) -> Middleware:
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("X-Correlation-ID", "")
         correlation = given if CORRELATION.fullmatch(given) else f"req-{uuid4().hex}"
+        request[CORRELATION_KEY] = correlation
         try:
             response = await handler(request)
         except Problem as problem:

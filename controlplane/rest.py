@@ -14,7 +14,9 @@ from google.protobuf.json_format import MessageToDict
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from controlplane import metrics, view
-from controlplane.auth import operators_only
+from controlplane.auth.gate import gate
+from controlplane.auth.rest_access import AccessRest
+from controlplane.auth.rest_login import LoginRest
 from controlplane.explaining import NobodyAnsweredError, explain
 from controlplane.fault_text import fields_of
 from controlplane.listing import history, page
@@ -44,13 +46,15 @@ NOTHING = Committed("", 0, Table())
 RANGES = ("", "start")
 
 
-def application(plane: Plane, admin_token: str) -> web.Application:
+def application(plane: Plane) -> web.Application:
     """The API as an aiohttp application."""
     rest = Rest(plane)
-    layers = [answering(lambda: plane.publisher.revision), operators_only(admin_token)]
+    layers = [answering(lambda: plane.publisher.revision), gate(plane.auth)]
     app = web.Application(middlewares=layers, client_max_size=DOCUMENT_BYTES)
     app.add_routes(
         [
+            *LoginRest(plane.auth).routes(),
+            *AccessRest(plane.auth).routes(),
             web.get("/health", rest.live),
             web.get("/health/live", rest.live),
             web.get("/health/ready", rest.ready),

@@ -8,7 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
+from controlplane.auth.address import Network, networks
+from controlplane.auth.parts import REQUESTS, AuthSettings, OidcSettings
+from controlplane.auth.role_mapping import parsed as parsed_roles
 from shared import __version__
 from shared.log import LEVELS
 
@@ -17,9 +21,10 @@ PROGRAM = "flexgate-controlplane"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`heartbeat` is in seconds; a port of 0 takes any free one; an empty token means that none is asked for.
+    """`heartbeat` is in seconds; a port of 0 takes any free one.
 
-    Without a `config` file the database is the truth.
+    Without a `config` file the database is the truth; without an admin token there are those of the database; without
+    a node token none is asked for.
     """
 
     config: Path | None = None
@@ -33,6 +38,15 @@ class Settings:
     grpc_cert: Path | None = None
     grpc_key: Path | None = None
     grpc_client_ca: Path | None = None
+    public_url: str = ""
+    api_rate_limit: int = REQUESTS
+    trusted_proxies: tuple[Network, ...] = ()
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = field(default="", repr=False)
+    oidc_scopes: str = "openid profile email"
+    oidc_role_claim: str = "groups"
+    oidc_roles: tuple[tuple[str, str], ...] = ()
     heartbeat: float = 5.0
     log_level: str = "info"
 
@@ -40,6 +54,27 @@ class Settings:
     def database_url(self) -> str:
         """Where the database is; without a word about it, a file in the state directory."""
         return self.database or default_database(self.state_dir)
+
+    @property
+    def auth(self) -> AuthSettings:
+        """What concerns access."""
+        oidc = OidcSettings(
+            self.oidc_issuer,
+            self.oidc_client_id,
+            self.oidc_client_secret,
+            self.oidc_scopes,
+            self.oidc_role_claim,
+            self.oidc_roles,
+        )
+        return AuthSettings(
+            self.admin_token,
+            self.node_token,
+            self.public_url,
+            is_loopback(self.host),
+            self.api_rate_limit,
+            self.trusted_proxies,
+            oidc,
+        )
 
 
 def default_database(state_dir: Path) -> str:
@@ -92,6 +127,33 @@ def _level(text: str) -> str:
     raise ValueError(f"{text!r} is not one of {', '.join(LEVELS)}")
 
 
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment:
+        return text
+    raise ValueError(f"{text!r} is not a URL such as https://flexgate.example.com")
+
+
+def _origin(text: str) -> str:
+    if urlsplit(_url(text)).path.strip("/"):
+        raise ValueError(f"{text!r} has a path; the API is at the root of its host")
+    return text.rstrip("/")
+
+
+def _issuer(text: str) -> str:
+    """As the provider writes it: a slash at its end counts."""
+    parts = urlsplit(_url(text))
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError(f"{text!r} is http; only a provider on this machine can be believed without TLS")
+    return text
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= 1_000_000:
+        return int(text)
+    raise ValueError(f"{text!r} is not a number from 0 to 1000000")
+
+
 OPTIONS = (
     Option("config", "FLEXGATE_CONFIG", "FILE", Path, "a YAML file as the truth; it is watched"),
     Option(
@@ -111,7 +173,13 @@ OPTIONS = (
         Path,
         "where state is kept (default .flexgate/control-plane)",
     ),
-    Option("admin-token", "FLEXGATE_ADMIN_TOKEN", "TOKEN", str, "bearer token of operators (better as a variable)"),
+    Option(
+        "admin-token",
+        "FLEXGATE_ADMIN_TOKEN",
+        "TOKEN",
+        str,
+        "an admin's bearer token, beside those of the database (better as a variable); without one, one is made once",
+    ),
     Option("node-token", "FLEXGATE_NODE_TOKEN", "TOKEN", str, "bearer token of data planes (better as a variable)"),
     Option("grpc-cert", "FLEXGATE_CP_GRPC_CERT", "FILE", Path, "PEM certificate chain: TLS on the gRPC port"),
     Option("grpc-key", "FLEXGATE_CP_GRPC_KEY", "FILE", Path, "its PEM key"),
@@ -121,6 +189,39 @@ OPTIONS = (
         "FILE",
         Path,
         "PEM authorities that gRPC clients must have a certificate of",
+    ),
+    Option(
+        "public-url",
+        "FLEXGATE_CP_PUBLIC_URL",
+        "URL",
+        _origin,
+        "where browsers reach the REST port; https makes cookies secure",
+    ),
+    Option(
+        "api-rate-limit",
+        "FLEXGATE_CP_API_RATE_LIMIT",
+        "N",
+        _count,
+        "requests a minute to /api for each credential (default 100, 0: no limit)",
+    ),
+    Option(
+        "trusted-proxies",
+        "FLEXGATE_CP_TRUSTED_PROXIES",
+        "NETWORKS",
+        networks,
+        "whose X-Forwarded-For is believed: 10.0.0.0/8,::1",
+    ),
+    Option("oidc-issuer", "FLEXGATE_OIDC_ISSUER", "URL", _issuer, "OpenID Connect provider that people log in with"),
+    Option("oidc-client-id", "FLEXGATE_OIDC_CLIENT_ID", "ID", str, "what we are called there"),
+    Option("oidc-client-secret", "FLEXGATE_OIDC_CLIENT_SECRET", "SECRET", str, "our secret there, if there is one"),
+    Option("oidc-scopes", "FLEXGATE_OIDC_SCOPES", "SCOPES", str, 'default "openid profile email"'),
+    Option("oidc-role-claim", "FLEXGATE_OIDC_ROLE_CLAIM", "CLAIM", str, "whose values give roles (default groups)"),
+    Option(
+        "oidc-roles",
+        "FLEXGATE_OIDC_ROLES",
+        "VALUE=ROLE,...",
+        lambda text: tuple(parsed_roles(text).items()),
+        "which values give which role: platform=admin,oncall=operator,*=viewer",
     ),
     Option(
         "heartbeat", "FLEXGATE_CP_HEARTBEAT", "SECONDS", _seconds, "interval of heartbeats on the stream (default 5)"
@@ -167,10 +268,13 @@ def _given(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[
 
 def _check(settings: Settings) -> None:
     """ValueError where settings do not go together."""
-    missing = [option for option in OPTIONS if option.name.endswith("-token") and not getattr(settings, option.field)]
-    if missing and not is_loopback(settings.host):
-        names = " and ".join(f"--{option.name} ({option.variable})" for option in missing)
-        raise ValueError(f"--host {settings.host} can be reached from elsewhere: set {names}, or bind 127.0.0.1")
+    if not settings.node_token and not is_loopback(settings.host):
+        name = "--node-token (FLEXGATE_NODE_TOKEN)"
+        raise ValueError(f"--host {settings.host} can be reached from elsewhere: set {name}, or bind 127.0.0.1")
+    if settings.oidc_issuer and not (settings.oidc_client_id and settings.public_url and settings.oidc_roles):
+        raise ValueError("--oidc-issuer needs --oidc-client-id, --oidc-roles and --public-url")
+    if settings.oidc_issuer and "openid" not in settings.oidc_scopes.split():
+        raise ValueError("--oidc-scopes: openid must be one of them")
     if (settings.grpc_cert is None) != (settings.grpc_key is None):
         raise ValueError("--grpc-cert and --grpc-key go together; only one was given")
     if settings.grpc_client_ca is not None and settings.grpc_cert is None:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.error
 import urllib.request
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from controlplane.auth.bootstrap import found
+
 Url = Annotated[str, typer.Option("--url", envvar="FLEXGATE_URL", help="The control plane's REST address.")]
-Token = Annotated[str, typer.Option("--token", envvar="FLEXGATE_ADMIN_TOKEN", help="The admin token.")]
+Token = Annotated[
+    str,
+    typer.Option(
+        "--token",
+        envvar=["FLEXGATE_TOKEN", "FLEXGATE_ADMIN_TOKEN"],
+        help="An API token; without one, the admin token that a control plane on this machine left in its directory.",
+    ),
+]
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT = 10.0  # seconds
+STATE_DIRECTORIES = (Path(".flexgate/control-plane"), Path(".run/control-plane"))
+"""Where a control plane that was started here keeps its token: alone, or by `flexgate start`."""
 
 UNREACHABLE = 2
 REFUSED = 1
@@ -31,6 +44,7 @@ Format = Annotated[Output, typer.Option("--output", "-o", help="A table to read,
 
 def get(url: str, path: str, token: str) -> dict[str, Any]:
     """The JSON object at a path. Exit code 2 where no control plane answers, 1 where it refuses."""
+    token = token or found(url, os.environ, STATE_DIRECTORIES)
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     try:
         request = urllib.request.Request(url.rstrip("/") + path, headers=headers)

@@ -133,7 +133,8 @@ async def _run(started: list[Program], file: Path, ports: Ports, run_dir: Path, 
     async with Children(started) as children:
         if await children.until_ready(stop):
             gateway, rest = f"http://{HOST}:{ports.traffic}", f"http://{HOST}:{ports.rest}"
-            typer.echo(welcome(gateway, rest, file, run_dir, sys.argv[0], demo=demo))
+            token_set = "FLEXGATE_ADMIN_TOKEN" in os.environ
+            typer.echo(welcome(gateway, rest, file, run_dir, sys.argv[0], demo=demo, token_set=token_set))
             await children.until_stopped(stop)
         typer.echo("stopping ...")
     typer.echo("stopped")

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from shared.pb import access_pb2 as flexgate_dot_v1_dot_access__pb2
 from shared.pb import admin_pb2 as flexgate_dot_v1_dot_admin__pb2
 from shared.pb import resources_pb2 as flexgate_dot_v1_dot_resources__pb2
 
@@ -80,6 +81,41 @@ class AdminStub:
                 request_serializer=flexgate_dot_v1_dot_admin__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=flexgate_dot_v1_dot_admin__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.ListTokens = channel.unary_unary(
+                '/flexgate.v1.Admin/ListTokens',
+                request_serializer=flexgate_dot_v1_dot_access__pb2.ListTokensRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_access__pb2.ListTokensResponse.FromString,
+                _registered_method=True)
+        self.CreateToken = channel.unary_unary(
+                '/flexgate.v1.Admin/CreateToken',
+                request_serializer=flexgate_dot_v1_dot_access__pb2.CreateTokenRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_access__pb2.CreateTokenResponse.FromString,
+                _registered_method=True)
+        self.RevokeToken = channel.unary_unary(
+                '/flexgate.v1.Admin/RevokeToken',
+                request_serializer=flexgate_dot_v1_dot_access__pb2.RevokeTokenRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_access__pb2.RevokeTokenResponse.FromString,
+                _registered_method=True)
+        self.ListUsers = channel.unary_unary(
+                '/flexgate.v1.Admin/ListUsers',
+                request_serializer=flexgate_dot_v1_dot_access__pb2.ListUsersRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_access__pb2.ListUsersResponse.FromString,
+                _registered_method=True)
+        self.CreateUser = channel.unary_unary(
+                '/flexgate.v1.Admin/CreateUser',
+                request_serializer=flexgate_dot_v1_dot_access__pb2.CreateUserRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_access__pb2.User.FromString,
+                _registered_method=True)
+        self.UpdateUser = channel.unary_unary(
+                '/flexgate.v1.Admin/UpdateUser',
+                request_serializer=flexgate_dot_v1_dot_access__pb2.UpdateUserRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_access__pb2.User.FromString,
+                _registered_method=True)
+        self.DeleteUser = channel.unary_unary(
+                '/flexgate.v1.Admin/DeleteUser',
+                request_serializer=flexgate_dot_v1_dot_access__pb2.DeleteUserRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_access__pb2.DeleteUserResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -139,6 +175,48 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTokens(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateToken(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeToken(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateUser(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateUser(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUser(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -186,6 +264,41 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=flexgate_dot_v1_dot_admin__pb2.ExplainRequest.FromString,
                     response_serializer=flexgate_dot_v1_dot_admin__pb2.ExplainResponse.SerializeToString,
+            ),
+            'ListTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokens,
+                    request_deserializer=flexgate_dot_v1_dot_access__pb2.ListTokensRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_access__pb2.ListTokensResponse.SerializeToString,
+            ),
+            'CreateToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateToken,
+                    request_deserializer=flexgate_dot_v1_dot_access__pb2.CreateTokenRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_access__pb2.CreateTokenResponse.SerializeToString,
+            ),
+            'RevokeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeToken,
+                    request_deserializer=flexgate_dot_v1_dot_access__pb2.RevokeTokenRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_access__pb2.RevokeTokenResponse.SerializeToString,
+            ),
+            'ListUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsers,
+                    request_deserializer=flexgate_dot_v1_dot_access__pb2.ListUsersRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_access__pb2.ListUsersResponse.SerializeToString,
+            ),
+            'CreateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateUser,
+                    request_deserializer=flexgate_dot_v1_dot_access__pb2.CreateUserRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_access__pb2.User.SerializeToString,
+            ),
+            'UpdateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUser,
+                    request_deserializer=flexgate_dot_v1_dot_access__pb2.UpdateUserRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_access__pb2.User.SerializeToString,
+            ),
+            'DeleteUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUser,
+                    request_deserializer=flexgate_dot_v1_dot_access__pb2.DeleteUserRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_access__pb2.DeleteUserResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -431,6 +544,195 @@ class Admin:
             '/flexgate.v1.Admin/Explain',
             flexgate_dot_v1_dot_admin__pb2.ExplainRequest.SerializeToString,
             flexgate_dot_v1_dot_admin__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/ListTokens',
+            flexgate_dot_v1_dot_access__pb2.ListTokensRequest.SerializeToString,
+            flexgate_dot_v1_dot_access__pb2.ListTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/CreateToken',
+            flexgate_dot_v1_dot_access__pb2.CreateTokenRequest.SerializeToString,
+            flexgate_dot_v1_dot_access__pb2.CreateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/RevokeToken',
+            flexgate_dot_v1_dot_access__pb2.RevokeTokenRequest.SerializeToString,
+            flexgate_dot_v1_dot_access__pb2.RevokeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/ListUsers',
+            flexgate_dot_v1_dot_access__pb2.ListUsersRequest.SerializeToString,
+            flexgate_dot_v1_dot_access__pb2.ListUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/CreateUser',
+            flexgate_dot_v1_dot_access__pb2.CreateUserRequest.SerializeToString,
+            flexgate_dot_v1_dot_access__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/UpdateUser',
+            flexgate_dot_v1_dot_access__pb2.UpdateUserRequest.SerializeToString,
+            flexgate_dot_v1_dot_access__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/DeleteUser',
+            flexgate_dot_v1_dot_access__pb2.DeleteUserRequest.SerializeToString,
+            flexgate_dot_v1_dot_access__pb2.DeleteUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

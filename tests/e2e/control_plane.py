@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.process import DEADLINE, Process, running
-from tests.support.client import ask, get
+from tests.support.client import Response, ask, get
 
+TOKEN = "a token of the tests"
 HEARTBEAT = 0.2
 """Seconds; a node counts as lost after three of them."""
 _PAUSE = 0.02
@@ -41,6 +42,7 @@ class ControlPlane:
         """Return once it listens; on the ports of the one before, if there was one."""
         flags: list[str | Path | float] = ["--config", self.file, "--state-dir", self._state, "--heartbeat", HEARTBEAT]
         flags += ["--port", self.port, "--grpc-port", self.grpc_port]
+        flags += ["--admin-token", TOKEN, "--api-rate-limit", 0]  # tests ask often
         self.process = await self._processes.enter_async_context(running("controlplane", *flags))
         listening = await self.process.event("listening")
         self.port, self.grpc_port = listening["port"], listening["grpcPort"]
@@ -51,9 +53,14 @@ class ControlPlane:
         fresh.write_text(text)
         os.replace(fresh, self.file)
 
+    async def ask(self, path: str) -> Response:
+        """The answer to an admin's GET."""
+        lines = "Connection: close", f"Authorization: Bearer {TOKEN}"
+        return await ask(self.port, get(path, *lines, host="127.0.0.1"))
+
     async def get(self, path: str) -> Any:
         """The JSON at a path of the REST API."""
-        answer = await ask(self.port, get(path, "Connection: close", host="127.0.0.1"))
+        answer = await self.ask(path)
         assert answer.status == 200, (path, answer.status, answer.body)
         return answer.json
 

@@ -8,7 +8,7 @@ from asyncio.subprocess import PIPE, create_subprocess_exec
 from pathlib import Path
 
 from tests.e2e.configuration import configured
-from tests.e2e.control_plane import ControlPlane, control_plane
+from tests.e2e.control_plane import TOKEN, ControlPlane, control_plane
 from tests.e2e.data_plane import data_plane
 from tests.e2e.load import under_load
 from tests.e2e.origin import echo
@@ -26,7 +26,7 @@ async def flexgate(*argv: str) -> str:
 
 
 async def status(control: ControlPlane) -> str:
-    return await flexgate("status", "--url", control.url)
+    return await flexgate("status", "--url", control.url, "--token", TOKEN)
 
 
 async def test_a_bad_edit_is_told_and_not_served(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from tests.e2e.configuration import configured
 from tests.e2e.control_plane import control_plane
 from tests.e2e.data_plane import data_plane
 from tests.e2e.origin import echo
-from tests.support.client import ask, get
 from tests.support.origin import serving
 
 
@@ -40,6 +39,6 @@ async def test_events_of_both_planes_in_one_list(tmp_path: Path) -> None:
             shown = await control.until("/api/events?node=a", lambda shown: "node.disconnected" in names(shown))
             assert names(shown)[0] == "node.disconnected"
             assert names(shown)[-1] == "node.connected"
-            text = (await ask(control.port, get("/metrics", "Connection: close", host="127.0.0.1"))).body.decode()
+            text = (await control.ask("/metrics")).body.decode()
             assert 'events_total{event="node.connected"} 1.0' in text
-            assert (await ask(control.port, get("/api/events?x=1", host="127.0.0.1"))).status == 400
+            assert (await control.ask("/api/events?x=1")).status == 400

@@ -23,7 +23,7 @@ from controlplane.cli.demo_config import KEY, demo_config
 from controlplane.cli.nodes import age
 from shared.document import read
 from tests.integration.controlplane_node import NodeClient, until
-from tests.integration.test_controlplane_app import BAD, GOOD, started
+from tests.integration.test_controlplane_app import BAD, BOSS, GOOD, started
 
 DEADLINE = READY_SECONDS + 60
 
@@ -81,8 +81,8 @@ async def test_validate_warns_and_passes(tmp_path: Path) -> None:
 async def test_status_and_nodes(tmp_path: Path) -> None:
     """Who runs which revision and why not, as a table and as JSON; the file's faults too."""
     async with started(tmp_path) as (control_plane, file):
-        url = f"http://127.0.0.1:{control_plane.rest_port}"
-        assert "no data plane has connected yet" in (await flexgate(tmp_path, "nodes", "--url", url))[1]
+        where = ("--url", f"http://127.0.0.1:{control_plane.rest_port}", "--token", BOSS)
+        assert "no data plane has connected yet" in (await flexgate(tmp_path, "nodes", *where))[1]
         async with aio.insecure_channel(f"127.0.0.1:{control_plane.grpc_port}") as channel:
             node = NodeClient(channel, "pod[/0]")
             await node.connect()
@@ -91,12 +91,12 @@ async def test_status_and_nodes(tmp_path: Path) -> None:
             await until(lambda: control_plane.plane.nodes.nacks == 1)
             file.write_text(BAD)
             await until(lambda: bool(control_plane.plane.source.status.faults))
-            code, output, _ = await flexgate(tmp_path, "status", "--url", url)
+            code, output, _ = await flexgate(tmp_path, "status", *where)
             assert code == 0
             assert re.search(r"pod\[/0\] +nacked +- +1 .*refused revision 1: no reason given", output)
             assert "line 9: routes[1].upstraem: unknown key" in output
             assert "revision 1 keeps serving" in output
-            _, output, _ = await flexgate(tmp_path, "nodes", "--url", url, "--output", "json")
+            _, output, _ = await flexgate(tmp_path, "nodes", *where, "--output", "json")
             assert json.loads(output)["nodes"][0]["state"] == "nacked"
 
 
@@ -113,13 +113,23 @@ async def test_an_unreachable_control_plane_is_one_line(tmp_path: Path, command:
 
 async def test_a_missing_token_is_one_line(tmp_path: Path) -> None:
     """What the control plane refuses is said in its own words, exit code 1."""
-    async with started(tmp_path, admin_token="boss") as (control_plane, _):
+    async with started(tmp_path) as (control_plane, _):
         url = f"http://127.0.0.1:{control_plane.rest_port}"
         code, _, errors = await flexgate(tmp_path, "nodes", "--url", url)
         assert code == 1
         assert "401" in errors
-        assert "admin token" in errors
-        assert (await flexgate(tmp_path, "nodes", "--url", url, "--token", "boss"))[0] == 0
+        assert "bearer token" in errors
+        assert (await flexgate(tmp_path, "nodes", "--url", url, "--token", BOSS))[0] == 0
+
+
+async def test_the_first_token_is_found_on_this_machine(tmp_path: Path) -> None:
+    """Where the control plane was started, `flexgate` needs no token; a file of another one's is refused as any."""
+    async with started(tmp_path, state_dir=tmp_path / ".flexgate/control-plane", admin_token="") as (control_plane, _):
+        url = f"http://127.0.0.1:{control_plane.rest_port}"
+        assert (await flexgate(tmp_path, "nodes", "--url", url))[0] == 0
+        (tmp_path / ".flexgate/control-plane/admin-token").write_text("fgt_other\n")
+        code, _, errors = await flexgate(tmp_path, "nodes", "--url", url)
+        assert (code, "not known here" in errors) == (1, True)
 
 
 def test_ages() -> None:
@@ -214,7 +224,7 @@ async def test_start_demo(tmp_path: Path) -> None:
     async with demo(tmp_path) as (process, ports, printed):
         gateway = f"http://127.0.0.1:{ports['--port']}"
         text = "".join(printed)
-        for hint in (f"curl -i {gateway}/demo/hello", f"X-API-Key: {KEY}", "429", "status --url"):
+        for hint in (f"curl -i {gateway}/demo/hello", f"X-API-Key: {KEY}", "429", "status --url", "admin-token)"):
             assert hint in text
         assert await asyncio.to_thread(status_of, f"{gateway}/demo/hello") == 200
         assert await asyncio.to_thread(status_of, f"{gateway}/keyed/hello") == 401
@@ -223,6 +233,12 @@ async def test_start_demo(tmp_path: Path) -> None:
         assert codes == [200] * 20 + [429]
         _, output, _ = await flexgate(tmp_path, "status", "--url", f"http://127.0.0.1:{ports['--rest-port']}")
         assert "1 current" in output
+        token = (tmp_path / ".run/control-plane/admin-token").read_text().strip()
+        assert token not in text
+        assert token not in (tmp_path / ".run/control-plane.log").read_text()
+        api = f"http://127.0.0.1:{ports['--rest-port']}/api/nodes"
+        assert await asyncio.to_thread(status_of, api, Authorization=f"Bearer {token}") == 200
+        assert await asyncio.to_thread(status_of, api) == 401
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(DEADLINE):
             assert await process.wait() == 0

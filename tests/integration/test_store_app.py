@@ -13,14 +13,14 @@ from controlplane.app import ControlPlane, running
 from controlplane.settings import Settings
 from shared.pb.discovery_pb2 import Held
 from tests.integration.controlplane_node import NodeClient
-from tests.integration.test_controlplane_app import rest
+from tests.integration.test_controlplane_app import BOSS, rest
 from tests.support.configuration import ALICE, route, upstream
 
 
 @asynccontextmanager
 async def serving(url: str, directory: Path) -> AsyncIterator[tuple[ControlPlane, aio.Channel]]:
     """A control plane over this database, and a channel to it."""
-    settings = Settings(database=url, state_dir=directory / "state", port=0, grpc_port=0)
+    settings = Settings(database=url, state_dir=directory / "state", port=0, grpc_port=0, admin_token=BOSS)
     async with (
         asyncio.timeout(60),
         running(settings) as control_plane,

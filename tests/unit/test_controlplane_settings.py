@@ -35,13 +35,13 @@ def test_a_flag_wins_over_its_variable() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gateway.example"])
 def test_tokens_are_needed_where_others_can_reach(host: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """An address beyond loopback is refused without both tokens, and accepted with them."""
-    for tokens in ((), ("--admin-token", "a"), ("--node-token", "n")):
+    """An address beyond loopback is refused without a node token; a first admin token is made where none is given."""
+    for tokens in ((), ("--admin-token", "a")):
         with pytest.raises(SystemExit) as stopped:
             parse((*CONFIG, "--host", host, *tokens), {})
         assert stopped.value.code == 2
         assert "can be reached from elsewhere" in capsys.readouterr().err
-    assert parse((*CONFIG, "--host", host, "--admin-token", "a", "--node-token", "n"), {}).host == host
+    assert parse((*CONFIG, "--host", host, "--node-token", "n"), {}).host == host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
@@ -61,6 +61,13 @@ def test_loopback_needs_no_token(host: str) -> None:
         ((*CONFIG, "--grpc-client-ca", "a"), {}, "needs --grpc-cert"),
         ((*CONFIG, "--port", "5", "--grpc-port", "5"), {}, "both 5"),
         ((*CONFIG, "--prot", "5"), {}, "--prot"),
+        ((*CONFIG, "--public-url", "flexgate.example"), {}, "--public-url: 'flexgate.example' is not a URL"),
+        ((*CONFIG, "--public-url", "https://a.example/api"), {}, "has a path"),
+        ((*CONFIG, "--api-rate-limit", "-1"), {}, "--api-rate-limit: '-1' is not a number"),
+        ((*CONFIG, "--trusted-proxies", "10.0.0.1/8"), {}, "--trusted-proxies: 10.0.0.1/8 has host bits"),
+        ((*CONFIG, "--oidc-issuer", "http://login.example"), {}, "only a provider on this machine"),
+        ((*CONFIG, "--oidc-issuer", "https://login.example"), {}, "needs --oidc-client-id"),
+        ((*CONFIG, "--oidc-roles", "platform=root"), {}, "--oidc-roles: 'platform=root' is not VALUE=ROLE"),
     ],
 )
 def test_nonsense_is_one_line(

@@ -1,0 +1,88 @@
+"""In front of every gRPC method: nodes need the node token, operators what REST asks of them too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from controlplane.actor import Actor
+from controlplane.auth.authenticator import Identity, RefusedError
+from controlplane.auth.credential import bearer, same
+from controlplane.auth.parts import Auth
+from controlplane.auth.roles import NODE, OPEN, covers, grpc_role
+
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
+CALLER: ContextVar[Identity] = ContextVar("caller")
+"""Who makes the call that this code runs in."""
+
+
+def actor_of(context: aio.ServicerContext[Any, Any]) -> Actor:
+    """Who asks. The correlation id is the client's metadata `x-correlation-id`."""
+    caller = CALLER.get()
+    metadata = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
+    return Actor(caller.name, caller.role, _address(context.peer()), metadata.get("x-correlation-id", "")[:128])
+
+
+class Gate(aio.ServerInterceptor):
+    """Reads the tables of `roles`; a method that stands in none is nobody's.
+
+    `auth` is set before the server starts: its port is bound before there is a database.
+    """
+
+    def __init__(self) -> None:
+        self.auth: Auth | None = None
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        least = grpc_role(handler_call_details.method)
+        if least == OPEN:
+            return await continuation(handler_call_details)
+        auth = self.auth
+        assert auth is not None, "set before the server starts"
+        if least == NODE:
+            token = auth.settings.node_token
+            if not token or same(_credential(handler_call_details), token):
+                return await continuation(handler_call_details)
+            return _refusing(grpc.StatusCode.UNAUTHENTICATED, _NODES)
+        try:
+            identity = auth.authenticator.identify(_credential(handler_call_details))
+        except RefusedError as refused:
+            auth.failures.saw(refused.reason, "")
+            return _refusing(grpc.StatusCode.UNAUTHENTICATED, str(refused))
+        if least is None or not covers(identity.role, least):
+            auth.failures.saw("role", "", identity.name)
+            reason = f"this needs the role {least or 'of nobody'}; {identity.name} is {identity.role}"
+            return _refusing(grpc.StatusCode.PERMISSION_DENIED, reason)
+        if wait := auth.allowance.take(identity.key):
+            reason = f"more requests than this credential may make in a minute; wait {wait:.1f} s"
+            return _refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+        CALLER.set(identity)
+        return await continuation(handler_call_details)
+
+
+_NODES = "this needs the node token as a bearer token (data plane: --node-token)"
+
+
+def _credential(details: grpc.HandlerCallDetails) -> str:
+    """The one bearer token; "" where there is none, or more than one."""
+    values = [value for name, value in details.invocation_metadata or () if name == "authorization"]
+    return bearer(values[0]) if len(values) == 1 and isinstance(values[0], str) else ""
+
+
+def _refusing(code: grpc.StatusCode, reason: str) -> grpc.RpcMethodHandler[Any, Any]:
+    async def refuse(_requests: object, context: aio.ServicerContext[Any, Any]) -> None:
+        await context.abort(code, reason)
+
+    # As a stream it fits calls of every kind, and need not wait for a message before it refuses.
+    return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _address(peer: str) -> str:
+    """`ipv4:10.0.0.1:1234` or `ipv6:%5B::1%5D:1234` as an address alone."""
+    address = peer.partition(":")[2].rpartition(":")[0]
+    return address.replace("%5B", "").replace("%5D", "").strip("[]")
