@@ -86,7 +86,6 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         publisher = Publisher(store, poll=SQLITE_POLL if database.is_sqlite else POLL)
         service = Service(store, publisher, read_only=_read_only(settings))
         auth = gate.auth = made(settings.auth, database, audit, events)
-        await auth.start(settings.state_dir)
         jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke), *auth.jobs]
         source: Source = DatabaseSource(database.name)
         if settings.config is not None:
@@ -94,6 +93,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             await followed.load()
             jobs.append(followed.run)
         await publisher.refresh()
+        await auth.start(settings.state_dir)  # last of what may refuse: a start that came to nothing makes no token
 
         reports = Reports(traffic, events)
         plane = Plane(service, publisher, source, Nodes(), traffic, reports, events, database, audit, auth)

@@ -184,7 +184,6 @@ def test_an_unusable_directory_is_one_line(tmp_path: Path, program: str, argumen
         (DATA_PLANE, ("--bogus",), "--bogus"),
         (DATA_PLANE, ("--config", "proxy.yml", "--port", "70000"), "--port"),
         (DATA_PLANE, ("--control-plane", "nowhere"), "--control-plane"),
-        (CONTROL_PLANE, (), "--config"),
         (CONTROL_PLANE, ("--bogus",), "--bogus"),
         (CONTROL_PLANE, ("--config", "proxy.yml", "--host", "0.0.0.0"), "token"),
     ],

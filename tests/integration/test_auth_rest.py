@@ -22,6 +22,7 @@ from controlplane.auth.address import networks
 from controlplane.auth.credential import mint
 from controlplane.auth.roles import GRPC, OPEN, REST, covers, rest_role
 from controlplane.rest import application
+from shared.faults import ConfigError
 from shared.pb import admin_pb2, discovery_pb2, telemetry_pb2
 from shared.pb.access_pb2 import (
     CreateTokenRequest,
@@ -34,7 +35,7 @@ from shared.pb.access_pb2 import (
 )
 from shared.pb.admin_pb2 import ListNodesRequest
 from shared.pb.admin_pb2_grpc import AdminStub
-from tests.integration.test_controlplane_app import AS_BOSS, Client, rest, started
+from tests.integration.test_controlplane_app import AS_BOSS, BAD, Client, rest, started
 
 PASSWORD = "correct horse battery"
 JSON = {"Content-Type": "application/json"}
@@ -367,6 +368,17 @@ async def test_the_first_start_makes_an_admin_token(tmp_path: Path, caplog: pyte
         assert not file.exists()
         client.token = secret
         assert (await client.ask("/api/nodes"))[0] == 401
+
+
+async def test_a_start_that_is_refused_makes_no_token(tmp_path: Path) -> None:
+    """Nobody would see it: it is made by the first start that serves."""
+    file = tmp_path / "state" / "admin-token"
+    with pytest.raises(ConfigError):
+        async with started(tmp_path, BAD, admin_token=""):
+            pass
+    assert not file.exists()
+    async with started(tmp_path, admin_token=""):
+        assert file.exists()
 
 
 async def test_a_given_admin_token_makes_no_other(tmp_path: Path) -> None:
