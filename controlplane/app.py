@@ -25,7 +25,7 @@ from controlplane.discovery import SERVICE as DISCOVERY
 from controlplane.discovery import Discovery
 from controlplane.events import Events
 from controlplane.grpc_admin import Admin
-from controlplane.listener import grpc_server, plaintext_warning, rest_socket
+from controlplane.listener import grpc_port, plaintext_warning, rest_socket
 from controlplane.nodes import Nodes
 from controlplane.plane import Plane
 from controlplane.publisher import Publisher
@@ -41,6 +41,7 @@ from controlplane.store.notify import follow
 from controlplane.store.sql import SqlStore
 from controlplane.telemetry import Reports, TelemetryServer
 from controlplane.traffic import Traffic
+from controlplane.trust.opening import Trust, open_trust
 from shared import log
 from shared.pb.admin_pb2_grpc import add_AdminServicer_to_server
 from shared.pb.telemetry_pb2_grpc import add_TelemetryServicer_to_server
@@ -52,7 +53,7 @@ STOP_SECONDS = 1.0
 Job = Callable[[], Coroutine[Any, Any, None]]
 POLL, SQLITE_POLL = 5.0, 1.0
 """Seconds between looks at the database for what others committed. PostgreSQL tells; SQLite does not, and is near."""
-SERVICES = (DISCOVERY, "flexgate.v1.Telemetry", "flexgate.v1.Admin")
+SERVICES = (DISCOVERY, "flexgate.v1.Telemetry", "flexgate.v1.Enrolment", "flexgate.v1.Admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         state = stack.enter_context(locked(settings.state_dir))
         rest_listening = stack.enter_context(rest_socket(settings))
         gate = Gate()
-        server, grpc_port = grpc_server(settings, gate)
+        port = grpc_port(settings, gate)
+        stack.callback(port.close)
+        server = port.server
         stack.push_async_callback(server.stop, None)
 
         database = await stack.enter_async_context(opened(settings.database_url))
@@ -86,6 +89,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         publisher = Publisher(store, poll=SQLITE_POLL if database.is_sqlite else POLL)
         service = Service(store, publisher, read_only=_read_only(settings))
         auth = gate.auth = made(settings.auth, database, audit, events)
+        trust = await open_trust(settings, port, database, audit.append)
         jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke), *auth.jobs]
         source: Source = DatabaseSource(database.name)
         if settings.config is not None:
@@ -96,17 +100,20 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         await auth.start(settings.state_dir)  # last of what may refuse: a start that came to nothing makes no token
 
         reports = Reports(traffic, events)
-        plane = Plane(service, publisher, source, Nodes(), traffic, reports, events, database, audit, auth)
-        discovery = Discovery(publisher, plane.nodes, events, interval=settings.heartbeat)
-        checks = _add_services(server, plane, discovery)
+        plane = Plane(
+            service, publisher, source, Nodes(), traffic, reports, events, database, audit, auth, trust.register
+        )
+        discovery = Discovery(publisher, plane.nodes, events, admission=trust.admission, interval=settings.heartbeat)
+        checks = _add_services(server, plane, discovery, trust)
         rest = web.AppRunner(application(plane), access_log=None, shutdown_timeout=STOP_SECONDS)
         stack.push_async_callback(rest.cleanup)
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job()) for job in (*jobs, discovery.run)]
             await server.start()
+            await stack.enter_async_context(trust.serving(port, plane.nodes))
             await rest.setup()
             await web.SockSite(rest, rest_listening).start()
-            yield ControlPlane(plane, rest_listening.getsockname()[1], grpc_port)
+            yield ControlPlane(plane, rest_listening.getsockname()[1], port.port)
             await checks.enter_graceful_shutdown()
             await discovery.drain(DRAIN_SECONDS)
             await server.stop(STOP_SECONDS)
@@ -119,11 +126,12 @@ def _read_only(settings: Settings) -> str:
     return f"configuration comes from the file {settings.config}; edit it" if settings.config is not None else ""
 
 
-def _add_services(server: aio.Server, plane: Plane, discovery: Discovery) -> health.HealthServicer:
+def _add_services(server: aio.Server, plane: Plane, discovery: Discovery, trust: Trust) -> health.HealthServicer:
     """What the gRPC port serves; the health service, to be told when that ends."""
     checks = health.HealthServicer()
     server.add_generic_rpc_handlers((discovery.handler(),))
-    add_TelemetryServicer_to_server(TelemetryServer(plane.reports), server)
+    add_TelemetryServicer_to_server(TelemetryServer(plane.reports, trust.admission), server)
+    trust.add_to(server)
     add_AdminServicer_to_server(Admin(plane), server)
     add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection((*SERVICES, HEALTH, reflection.SERVICE_NAME), server)

@@ -17,6 +17,8 @@ from controlplane.nodes import DisplacedError, Node, Nodes
 from controlplane.publisher import Publisher
 from controlplane.pulse import Pulse
 from controlplane.session import MISSED_BEATS, Context, Over, Session, hear
+from controlplane.trust.admission import Admission, Admitted, NotAdmitted
+from controlplane.trust.callers import Callers
 from shared import log
 from shared.pb.discovery_pb2 import Hello, NodeMessage
 
@@ -33,12 +35,14 @@ class Discovery:
         nodes: Nodes,
         events: Events,
         *,
+        admission: Admission | None = None,
         interval: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publisher = publisher
         self._nodes = nodes
         self._events = events
+        self._admission = admission or Admission(Callers(tls=False))
         self._clock = clock
         self._sessions: set[Session] = set()
         self._draining = False
@@ -83,6 +87,7 @@ class Discovery:
     async def _hello(self, context: Context) -> Hello:
         if self._draining:
             raise Over(grpc.StatusCode.UNAVAILABLE, "this control plane is shutting down")
+        self._admit(context, None)  # who may not talk at all is not listened to
         message = await hear(context, MISSED_BEATS * self._pulse.interval)
         hello = message.hello
         if message.WhichOneof("message") != "hello" or not hello.node_id or not hello.instance_epoch:
@@ -99,12 +104,13 @@ class Discovery:
                 ending.set_result(Over(grpc.StatusCode.ABORTED, reason))
 
         try:
-            node = self._nodes.connect(hello, close)
+            admitted = self._admit(context, hello.node_id)
+            node = self._nodes.connect(hello, close, admitted)
         except DisplacedError as error:
             log.warn("node.refused", node=hello.node_id, peer=context.peer(), reason=str(error))
             raise Over(grpc.StatusCode.ALREADY_EXISTS, str(error)) from error
         session = self._session(node, hello, context, ending)
-        log.info("node.connected", node=node.id, peer=context.peer(), version=node.version, held=hello.held.revision)
+        log.info("node.connected", node=node.id, peer=admitted.address, version=node.version, held=hello.held.revision)
         self._events.saw("node.connected", node=node.id, version=node.version, revision=hello.held.revision)
         reason = "the stream broke"
         try:
@@ -114,6 +120,14 @@ class Discovery:
         finally:
             self._leave(session, node, reason)
         return over
+
+    def _admit(self, context: Context, node_id: str | None) -> Admitted:
+        """What is true of the caller; Over where it is not let in."""
+        try:
+            return self._admission.admit(context, node_id)
+        except NotAdmitted as refusal:
+            log.warn("node.refused", node=node_id or "", peer=context.peer(), reason=str(refusal))
+            raise Over(refusal.code, str(refusal)) from refusal
 
     def _session(self, node: Node, hello: Hello, context: Context, ending: asyncio.Future[Over]) -> Session:
         conversation = Conversation(hello, node.refused)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from controlplane.asking import Questions
 from controlplane.conversation import Outcome, Version
+from controlplane.trust.admission import Admitted
 from shared.pb.admin_pb2 import Node as NodeMessage
 from shared.pb.discovery_pb2 import Hello, ResourceError
 
@@ -20,6 +21,8 @@ DISPLACED = 8
 
 Watch = Callable[["Node"], None]
 """Called after a node connected, answered or left."""
+STRANGER = Admitted("")
+"""Nothing is known of the caller but what it says."""
 Close = Callable[[str], None]
 """Ends a node's stream, with the reason that the node is told."""
 
@@ -36,6 +39,7 @@ class Node:
     capabilities: frozenset[str] = frozenset()
     refused: Version | None = None
     displaced: list[str] = field(default_factory=list)  # older instances with the same id that tried to stay
+    admitted: Admitted = STRANGER
     # configuration
     sent: int = 0
     acked: int = 0
@@ -95,8 +99,8 @@ class Nodes:
     def __repr__(self) -> str:
         return f"<Nodes {self.live} live of {len(self._nodes)}>"
 
-    def connect(self, hello: Hello, close: Close) -> Node:
-        """A stream began. An older stream of the same id is closed: the newest instance wins.
+    def connect(self, hello: Hello, close: Close, admitted: Admitted = STRANGER) -> Node:
+        """A stream began, of a caller that was let in as this node. An older one of the same id is closed.
 
         DisplacedError where this instance already lost against the one that is connected: two processes that share an
         id by mistake would otherwise throw each other out for ever.
@@ -111,13 +115,15 @@ class Nodes:
             another = hello.instance_epoch != old.epoch
             displaced = [*old.displaced, old.epoch][-DISPLACED:] if another else old.displaced
             old.close(f"a newer stream of node {hello.node_id!r} took over")
+        labels = dict(hello.labels if admitted.labels is None else admitted.labels)
         node = Node(
             hello.node_id,
             hello.instance_epoch,
             hello.version,
-            dict(hello.labels),
+            labels,
             frozenset(hello.capabilities),
             displaced=displaced,
+            admitted=admitted,
         )
         if old is not None and old.epoch == hello.instance_epoch:
             # The same process came back: what it refused, and what it was sent in all, still holds.
@@ -130,6 +136,12 @@ class Nodes:
         self._forget()
         self.changed(node)
         return node
+
+    def cut(self, why: Callable[[Admitted], str]) -> None:
+        """End the streams of all nodes for which there is a reason."""
+        for node in self._nodes.values():
+            if node.close is not None and (reason := why(node.admitted)):
+                node.close(reason)
 
     def seen(self, node: Node) -> None:
         """The node said something."""
@@ -213,6 +225,8 @@ class Nodes:
             apply_ms=node.apply_ms,
             bytes_sent=node.bytes_sent,
             superseded=node.superseded,
+            address=node.admitted.address,
+            certificate=node.admitted.serial,
         )
 
     def _forget(self) -> None:

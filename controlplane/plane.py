@@ -16,6 +16,7 @@ from controlplane.store.audit import Audit
 from controlplane.store.database import Database
 from controlplane.telemetry import Reports
 from controlplane.traffic import Traffic
+from controlplane.trust.register import Register
 from controlplane.waiting import Waiting
 
 
@@ -33,6 +34,8 @@ class Plane:
     database: Database
     audit: Audit
     auth: Auth
+    register: Register | None = None
+    """Of enrolled nodes; None where the gRPC port has no TLS, and so no node can enrol."""
     asking: Asking = field(default_factory=Asking)
     started: float = field(default_factory=time.monotonic)
 

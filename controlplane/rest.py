@@ -23,6 +23,7 @@ from controlplane.listing import history, page
 from controlplane.plane import Plane
 from controlplane.problem import Problem, answering, json_response
 from controlplane.store import Committed
+from controlplane.trust.rest import NodeTrust
 from shared import API_VERSION, __version__
 from shared.document import export
 from shared.explanation import BadQuestion, as_json, read
@@ -68,6 +69,7 @@ def application(plane: Plane) -> web.Application:
             web.get("/api/config/export", rest.export),
             web.post("/api/config/validate", rest.validate),
             web.post("/api/explain", rest.explain),
+            *NodeTrust(plane.register).routes(),
             web.get("/api/{kind:routes|upstreams}", rest.many),
             web.get("/api/{kind:routes|upstreams}/{id}", rest.one),
             web.route("*", f"/api/{{kind:{WRITABLE_LATER}}}", rest.refuse_write),

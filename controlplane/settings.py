@@ -47,8 +47,18 @@ class Settings:
     oidc_scopes: str = "openid profile email"
     oidc_role_claim: str = "groups"
     oidc_roles: tuple[tuple[str, str], ...] = ()
+    grpc_tls: bool = False
+    grpc_names: tuple[str, ...] = ()
+    ca_cert: Path | None = None
+    ca_key: Path | None = None
+    node_certificate_lifetime: float = 7 * 86_400.0  # seconds
     heartbeat: float = 5.0
     log_level: str = "info"
+
+    @property
+    def tls(self) -> bool:
+        """Whether the gRPC port speaks TLS."""
+        return self.grpc_tls or self.grpc_cert is not None
 
     @property
     def database_url(self) -> str:
@@ -68,7 +78,6 @@ class Settings:
         )
         return AuthSettings(
             self.admin_token,
-            self.node_token,
             self.public_url,
             is_loopback(self.host),
             self.api_rate_limit,
@@ -119,6 +128,26 @@ def _seconds(text: str) -> float:
     if 0.05 <= seconds <= 300:
         return seconds
     raise ValueError(f"{text!r} is not a number of seconds from 0.05 to 300")
+
+
+def _switch(text: str) -> bool:
+    if text in {"on", "off"}:
+        return text == "on"
+    raise ValueError(f"{text!r} is neither on nor off")
+
+
+def _lifetime(text: str) -> float:
+    """Seconds, or a number with m, h or d."""
+    number, unit = text[:-1], {"m": 60, "h": 3600, "d": 86_400}.get(text[-1:], 0)
+    if not unit:
+        number, unit = text, 1
+    if not number.isascii() or not number.isdigit() or not 60 <= int(number) * unit <= 366 * 86_400:
+        raise ValueError(f"{text!r} is no time from 60 seconds to a year: write seconds, or a number with m, h or d")
+    return float(int(number) * unit)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _level(text: str) -> str:
@@ -224,6 +253,35 @@ OPTIONS = (
         "which values give which role: platform=admin,oncall=operator,*=viewer",
     ),
     Option(
+        "grpc-tls",
+        "FLEXGATE_CP_GRPC_TLS",
+        "on|off",
+        _switch,
+        "TLS on the gRPC port with a certificate of the control plane's own authority, for enrolment (default off)",
+    ),
+    Option(
+        "grpc-names",
+        "FLEXGATE_CP_GRPC_NAMES",
+        "NAME[,...]",
+        _names,
+        "names and addresses of the gRPC port in that certificate, for clients that are not enrolled nodes",
+    ),
+    Option(
+        "ca-cert",
+        "FLEXGATE_CP_CA_CERT",
+        "FILE",
+        Path,
+        "PEM authority that signs nodes (default: made, kept in the database)",
+    ),
+    Option("ca-key", "FLEXGATE_CP_CA_KEY", "FILE", Path, "its PEM key"),
+    Option(
+        "node-certificate-lifetime",
+        "FLEXGATE_CP_NODE_CERTIFICATE_LIFETIME",
+        "TIME",
+        _lifetime,
+        "how long the certificate of an enrolled node is good (default 7d)",
+    ),
+    Option(
         "heartbeat", "FLEXGATE_CP_HEARTBEAT", "SECONDS", _seconds, "interval of heartbeats on the stream (default 5)"
     ),
     Option("log-level", "FLEXGATE_CP_LOG_LEVEL", "LEVEL", _level, "debug, info, warn or error (default info)"),
@@ -268,8 +326,9 @@ def _given(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[
 
 def _check(settings: Settings) -> None:
     """ValueError where settings do not go together."""
-    if not settings.node_token and not is_loopback(settings.host):
-        name = "--node-token (FLEXGATE_NODE_TOKEN)"
+    # With TLS a node can have a certificate instead of the token.
+    if not settings.node_token and not settings.tls and not is_loopback(settings.host):
+        name = "--grpc-tls on, or --node-token (FLEXGATE_NODE_TOKEN)"
         raise ValueError(f"--host {settings.host} can be reached from elsewhere: set {name}, or bind 127.0.0.1")
     if settings.oidc_issuer and not (settings.oidc_client_id and settings.public_url and settings.oidc_roles):
         raise ValueError("--oidc-issuer needs --oidc-client-id, --oidc-roles and --public-url")
@@ -277,7 +336,9 @@ def _check(settings: Settings) -> None:
         raise ValueError("--oidc-scopes: openid must be one of them")
     if (settings.grpc_cert is None) != (settings.grpc_key is None):
         raise ValueError("--grpc-cert and --grpc-key go together; only one was given")
-    if settings.grpc_client_ca is not None and settings.grpc_cert is None:
-        raise ValueError("--grpc-client-ca needs --grpc-cert and --grpc-key")
+    if (settings.ca_cert is None) != (settings.ca_key is None):
+        raise ValueError("--ca-cert and --ca-key go together; only one was given")
+    if settings.grpc_client_ca is not None and not settings.tls:
+        raise ValueError("--grpc-client-ca needs TLS: --grpc-cert and --grpc-key, or --grpc-tls on")
     if settings.port and settings.port == settings.grpc_port:
         raise ValueError(f"--port and --grpc-port are both {settings.port}")

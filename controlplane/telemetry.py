@@ -15,6 +15,8 @@ from grpc import aio
 
 from controlplane.events import Events
 from controlplane.traffic import Traffic
+from controlplane.trust.admission import Admission, NotAdmitted
+from controlplane.trust.callers import Callers
 from shared.pb.telemetry_pb2 import ReportAck, ReportBatch
 from shared.pb.telemetry_pb2_grpc import TelemetryServicer
 
@@ -90,8 +92,9 @@ class Reports:
 class TelemetryServer(TelemetryServicer):
     """The gRPC face of Reports."""
 
-    def __init__(self, reports: Reports) -> None:
+    def __init__(self, reports: Reports, admission: Admission | None = None) -> None:
         self._reports = reports
+        self._admission = admission or Admission(Callers(tls=False))
 
     async def Report(  # noqa: N802 - gRPC's name
         self, request_iterator: AsyncIterator[ReportBatch], context: aio.ServicerContext[ReportBatch, ReportAck]
@@ -103,5 +106,9 @@ class TelemetryServer(TelemetryServicer):
                 await context.abort(
                     grpc.StatusCode.INVALID_ARGUMENT, "a batch has a node_id, an instance_epoch and a seq"
                 )
+            try:
+                self._admission.admit(context, batch.node_id)
+            except NotAdmitted as refusal:
+                await context.abort(refusal.code, str(refusal))
             yield ReportAck(seq=self._reports.take(batch, first=first))
             first = False

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 import grpc
 from grpc import aio
 
+from dataplane import identity
+from dataplane.identity import IdentityError
 from dataplane.settings import Settings, StreamTls
+from shared.node_uri import CONTROL_PLANE
 
 FIRST_DELAY = 0.2  # seconds
 LONGEST_DELAY = 30.0
@@ -41,16 +44,34 @@ class Redial:
         return self._jitter() * limit
 
 
-def addresses(settings: Settings) -> Iterator[str]:
-    """The addresses to try, in turn, for ever."""
-    return itertools.cycle(settings.control_plane)
+def addresses(settings: Settings, jitter: Callable[[], float] = random.random) -> Iterator[str]:
+    """The addresses to try, in turn, for ever, from any of them on: so nodes spread over the replicas."""
+    known = settings.control_plane
+    first = int(jitter() * len(known)) % len(known)
+    return itertools.cycle(known[first:] + known[:first])
 
 
 def dial(address: str, settings: Settings) -> aio.Channel:
-    """A channel to one address. OSError where a TLS file cannot be read; they are read anew, so they may be renewed."""
+    """A channel to one address. OSError where a TLS file cannot be read; they are read anew, so they may be renewed.
+
+    IdentityError where this node is to have a certificate from the control plane, and does not have it.
+    """
+    if settings.enrols:
+        return _dial_as_enrolled(address, settings)
     if settings.tls is None:
         return aio.insecure_channel(address, options=OPTIONS)
     return aio.secure_channel(address, _credentials(settings.tls), options=OPTIONS)
+
+
+def _dial_as_enrolled(address: str, settings: Settings) -> aio.Channel:
+    papers = identity.load(settings.identity_file)
+    if papers is None:
+        raise IdentityError("this node is not enrolled yet")
+    # An authority that the operator gave as a file counts as it would without enrolment, and so do names.
+    authorities = settings.tls.ca.read_bytes() if settings.tls is not None else papers.authorities.encode()
+    named = () if settings.tls is not None else (("grpc.ssl_target_name_override", CONTROL_PLANE),)
+    credentials = grpc.ssl_channel_credentials(authorities, papers.key.encode(), papers.certificate.encode())
+    return aio.secure_channel(address, credentials, options=(*OPTIONS, *named))
 
 
 def metadata(settings: Settings) -> tuple[tuple[str, str], ...]:

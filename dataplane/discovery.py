@@ -19,6 +19,8 @@ from dataplane.boot_guard import BootGuard
 from dataplane.config_source import Held, Status, Target, on_wire
 from dataplane.config_stream import ConfigStream, Ended
 from dataplane.dial import Redial, addresses, describe, dial, metadata
+from dataplane.enrolling import Enrolling
+from dataplane.identity import IdentityError
 from dataplane.intake import Intake, Proposal
 from dataplane.keeper import Keeper
 from dataplane.last_known_good import LastKnownGood
@@ -55,7 +57,9 @@ class Discovery:
         self._serving = Serving(target, self._guard, clock=clock)
         self._keeper = Keeper(self._serving, self._cache, self._guard, settings.trust_after, clock=clock)
         self._answering = Answering(target, lambda: self._serving.held, clock=clock)
+        self._jitter = jitter
         self._redial = Redial(jitter)
+        self._enrolling = Enrolling(settings, now=now, jitter=jitter)
         # This connection's:
         self._intake = Intake(None)
         self._address = settings.control_plane[0]
@@ -103,6 +107,7 @@ class Discovery:
         """Follow the control plane until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keeper.run())
+            tasks.create_task(self._enrolling.run())
             tasks.create_task(self._follow())
 
     def stopped(self) -> None:
@@ -113,7 +118,7 @@ class Discovery:
 
     async def _follow(self) -> None:
         drained = False
-        for address in addresses(self._settings):
+        for address in addresses(self._settings, self._jitter):
             was_drained, drained = drained, await self._converse(address)
             # Sent elsewhere, at once; but who is sent away again and again goes slower.
             if was_drained or not drained:
@@ -124,6 +129,7 @@ class Discovery:
         self._address, self._intake = address, Intake(self._serving.held, self._intake.drifts)
         drained = False
         try:
+            await self._enrolling.ready(address)
             async with dial(address, self._settings) as channel:
                 call = ConfigDiscoveryStub(channel).Stream(metadata=metadata(self._settings))
                 await ConfigStream(call, self, self._intake, self._answering).run()
@@ -131,6 +137,8 @@ class Discovery:
             reason, drained = str(end), end.drained
         except aio.AioRpcError as error:
             reason = describe(error)
+        except IdentityError as error:
+            reason = str(error)
         except OSError as error:  # a TLS file
             reason = f"{error.filename}: {error.strerror}"
         self._disconnected(f"control plane {address}: {reason}")

@@ -18,6 +18,7 @@ from grpc import aio
 
 from dataplane.dial import Redial, addresses, describe, dial, metadata
 from dataplane.events import Event, Events
+from dataplane.identity import IdentityError
 from dataplane.settings import Settings
 from dataplane.spool import Spool
 from dataplane.together import together
@@ -70,6 +71,7 @@ class Reporter:
         self._told = 0  # the number of the last event that went into the spool
         self._now = now
         self._sleep = sleep
+        self._jitter = jitter
         self._redial = Redial(jitter)
         self._answer_seconds = answer_seconds
         self._since = now()
@@ -125,7 +127,7 @@ class Reporter:
     # ---- delivery
 
     async def _deliver(self) -> None:
-        for address in addresses(self._settings):
+        for address in addresses(self._settings, self._jitter):
             reason = await self._converse(address)
             if reason != self._error:  # not once for every attempt of a long night
                 self._error = reason
@@ -140,7 +142,7 @@ class Reporter:
                 await together(self._send(call), self._take_acknowledgements(call), self._watch())
         except aio.AioRpcError as error:
             return describe(error)
-        except (UnansweredError, OSError) as error:
+        except (UnansweredError, IdentityError, OSError) as error:
             return str(error)
         return "the stream ended"
 

@@ -39,6 +39,7 @@ class Settings:
     config: Path | None = None
     control_plane: tuple[str, ...] = ()
     node_id: str = ""  # who this process is to the control plane: as given, or HOST/0, and with workers NAME/INDEX
+    node_name: str = ""  # the same without the worker's number: whom its certificate names
     labels: Mapping[str, str] = field(default_factory=dict)
     host: str | None = None
     port: int | None = None  # 0: any free one
@@ -51,6 +52,8 @@ class Settings:
     seed: Path | None = None
     node_token: str = field(default="", repr=False)
     tls: StreamTls | None = None
+    enrol_token: str = field(default="", repr=False)
+    ca_fingerprint: str = ""  # hex digits
     trust_after: float = 10.0  # seconds
     report_interval: float = 5.0  # seconds
     drain_delay: float = 1.0  # seconds
@@ -62,6 +65,18 @@ class Settings:
     def worker_dir(self) -> Path:
         """Where this process keeps its last-known-good configurations: no two workers share files."""
         return self.cache_dir / f"worker-{self.worker_index or 0}"
+
+    @property
+    def identity_file(self) -> Path:
+        """Where the certificate is kept that the control plane gave: all workers share it."""
+        return self.cache_dir / "identity.pem"
+
+    @property
+    def enrols(self) -> bool:
+        """Whether this node goes by such a certificate: one of the operator's own comes first."""
+        if self.tls is not None and self.tls.cert is not None:
+            return False
+        return bool(self.enrol_token or self.ca_fingerprint) or self.identity_file.exists()
 
     def admin_port_from(self, configured: int) -> int:
         """The admin port of this process: the given or else the configured one, plus the worker's index; 0 stays 0."""
@@ -119,6 +134,13 @@ def _label(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise ValueError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _fingerprint(text: str) -> str:
+    digits = text.strip().lower().removeprefix("sha256:").replace(":", "")
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        raise ValueError(f"{text!r} is no fingerprint: write sha256: and 64 hex digits, as the control plane shows it")
+    return digits
 
 
 def _workers(text: str) -> int:
@@ -208,6 +230,18 @@ OPTIONS = (
     Option("control-plane-ca", "PEM file: trust these authorities, and use TLS", "FILE", _readable),
     Option("control-plane-cert", "PEM file: this node's certificate, for mutual TLS", "FILE", _readable),
     Option("control-plane-key", "PEM file: its private key", "FILE", _readable),
+    Option(
+        "enrol-token",
+        "get a certificate with this token, once; kept in the cache directory (better as a variable)",
+        "TOKEN",
+        _name,
+    ),
+    Option(
+        "ca-fingerprint",
+        "trust the control plane's own authority by its fingerprint, and use TLS",
+        "sha256:HEX",
+        _fingerprint,
+    ),
     Option("trust-after", "keep a revision on disk once it served this long (default: 10)", "SECONDS", _not_below(0)),
     Option("report-interval", "send measurements this often (default: 5)", "SECONDS", _not_below(0.01)),
     Option(
@@ -321,9 +355,14 @@ def _settings(given: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     else:
         # A node that was given no name is HOST/0 from the start: it keeps its id when it gets siblings.
         given["node_id"] = f"{name or socket.gethostname()}/{index or 0}"
+    given["node_name"] = name or socket.gethostname()
     given["labels"] = dict(given.pop("label") or ())
     given["dns_servers"] = tuple(given.pop("dns_server") or ())
     given["tls"] = _tls(*(given.pop(f"control_plane_{part}") for part in ("ca", "cert", "key")))
+    if given["enrol_token"] and given["tls"] is None and not given["ca_fingerprint"]:
+        raise ValueError("--enrol-token needs --ca-fingerprint or --control-plane-ca: whom may this node show it to?")
+    if given["tls"] is not None and given["ca_fingerprint"]:
+        raise ValueError("--ca-fingerprint and --control-plane-ca both say whom to trust; keep one")
     state = environ.get("XDG_STATE_HOME")
     if given["cache_dir"] is None and state:
         given["cache_dir"] = Path(state, "flexgate")

@@ -50,7 +50,6 @@ class AuthSettings:
     """What is set at the start. `public_url` is where browsers reach us; `loopback`: only this machine can."""
 
     admin_token: str = ""
-    node_token: str = ""
     public_url: str = ""
     loopback: bool = True
     api_rate_limit: int = REQUESTS

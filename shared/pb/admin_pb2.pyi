@@ -101,6 +101,8 @@ class Node(_message.Message):
     APPLY_MS_FIELD_NUMBER: _builtins.int
     BYTES_SENT_FIELD_NUMBER: _builtins.int
     SUPERSEDED_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     instance_epoch: _builtins.str
     version: _builtins.str
@@ -118,6 +120,10 @@ class Node(_message.Message):
     bytes_sent: _builtins.int
     superseded: _builtins.int
     """revisions that it was never sent, because a newer one was there first"""
+    address: _builtins.str
+    """where its stream comes from"""
+    certificate: _builtins.str
+    """the serial of the certificate that it showed, if this control plane's authority signed it"""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -141,10 +147,12 @@ class Node(_message.Message):
         apply_ms: _builtins.float = ...,
         bytes_sent: _builtins.int = ...,
         superseded: _builtins.int = ...,
+        address: _builtins.str = ...,
+        certificate: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked_revision", b"acked_revision", "apply_ms", b"apply_ms", "bytes_sent", b"bytes_sent", "connected", b"connected", "connected_seconds", b"connected_seconds", "desired_revision", b"desired_revision", "errors", b"errors", "id", b"id", "instance_epoch", b"instance_epoch", "labels", b"labels", "last_seen_seconds", b"last_seen_seconds", "nacked_revision", b"nacked_revision", "sent_revision", b"sent_revision", "state", b"state", "superseded", b"superseded", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked_revision", b"acked_revision", "address", b"address", "apply_ms", b"apply_ms", "bytes_sent", b"bytes_sent", "certificate", b"certificate", "connected", b"connected", "connected_seconds", b"connected_seconds", "desired_revision", b"desired_revision", "errors", b"errors", "id", b"id", "instance_epoch", b"instance_epoch", "labels", b"labels", "last_seen_seconds", b"last_seen_seconds", "nacked_revision", b"nacked_revision", "sent_revision", b"sent_revision", "state", b"state", "superseded", b"superseded", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

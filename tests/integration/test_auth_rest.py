@@ -23,7 +23,7 @@ from controlplane.auth.credential import mint
 from controlplane.auth.roles import GRPC, OPEN, REST, covers, rest_role
 from controlplane.rest import application
 from shared.faults import ConfigError
-from shared.pb import admin_pb2, discovery_pb2, telemetry_pb2
+from shared.pb import admin_pb2, discovery_pb2, enrolment_pb2, telemetry_pb2
 from shared.pb.access_pb2 import (
     CreateTokenRequest,
     CreateUserRequest,
@@ -78,7 +78,7 @@ async def test_every_verb_stands_in_the_table(tmp_path: Path) -> None:
     assert [verb for verb in REST if rest_key(*verb) not in used] == []
     methods = {
         f"/{service.full_name}/{method.name}"
-        for module in (admin_pb2, discovery_pb2, telemetry_pb2)
+        for module in (admin_pb2, discovery_pb2, enrolment_pb2, telemetry_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

@@ -58,7 +58,7 @@ def test_loopback_needs_no_token(host: str) -> None:
         ((*CONFIG, "--heartbeat", "0"), {}, "--heartbeat: '0' is not a number of seconds"),
         ((*CONFIG, "--log-level", "loud"), {}, "--log-level: 'loud' is not one of"),
         ((*CONFIG, "--grpc-cert", "a"), {}, "go together"),
-        ((*CONFIG, "--grpc-client-ca", "a"), {}, "needs --grpc-cert"),
+        ((*CONFIG, "--grpc-client-ca", "a"), {}, "needs TLS"),
         ((*CONFIG, "--port", "5", "--grpc-port", "5"), {}, "both 5"),
         ((*CONFIG, "--prot", "5"), {}, "--prot"),
         ((*CONFIG, "--public-url", "flexgate.example"), {}, "--public-url: 'flexgate.example' is not a URL"),

@@ -43,12 +43,13 @@ def test_every_flag_arrives() -> None:
         "--admin-host", "0.0.0.0", "--admin-port", "9001", "--workers", "auto", "--cache-dir", "/c", "--seed", __file__,
         "--node-token", "t", "--control-plane-ca", __file__, "--control-plane-cert", __file__, "--control-plane-key",
         __file__, "--trust-after", "0", "--report-interval", "0.5", "--drain-delay", "3", "--log-level", "WARN",
-        "--worker-index", "2",
+        "--worker-index", "2", "--enrol-token", "e",
     )  # fmt: skip  # pairs read better than one word per line
     here = Path(__file__)
     assert parse(argv, {"FLEXGATE_CACHE_KEY": "ab" * 32}) == Settings(
         control_plane=("cp:50051",),
         node_id="edge/2",
+        node_name="edge",
         labels={"zone": "a", "tier": "web=1"},
         host="::",
         port=0,
@@ -60,6 +61,7 @@ def test_every_flag_arrives() -> None:
         cache_key=bytes.fromhex("ab" * 32),
         seed=here,
         node_token="t",
+        enrol_token="e",
         tls=StreamTls(here, here, here),
         trust_after=0.0,
         report_interval=0.5,
@@ -73,7 +75,9 @@ def test_every_field_can_be_set() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
     options = {option.name.replace("-", "_") for option in OPTIONS}
     parts_of_tls = {"control_plane_ca", "control_plane_cert", "control_plane_key"}
-    assert (options - parts_of_tls - {"label", "dns_server"}) | {"labels", "dns_servers", "tls"} == fields
+    assert (options - parts_of_tls - {"label", "dns_server"}) | {"labels", "dns_servers", "tls"} == fields - {
+        "node_name"  # of --node-id
+    }
 
 
 def test_a_flag_wins_over_its_variable() -> None:
@@ -111,6 +115,20 @@ def test_the_node_id_tells_processes_apart() -> None:
     assert parse((*FOLLOW, "--worker-index", "1"), {}).node_id == f"{host}/1"
     assert parse((*FOLLOW, "--node-id", "n"), {}).node_id == "n"
     assert parse((*FOLLOW, "--node-id", "n", "--worker-index", "1"), {}).node_id == "n/1"
+
+
+@pytest.mark.parametrize("text", ["sha256:" + "AB" * 32, ":".join(["ab"] * 32), "ab" * 32])
+def test_fingerprints_as_tools_write_them(text: str) -> None:
+    """With or without the name of the hash, with colons or without, in any case."""
+    assert parse((*FOLLOW, "--ca-fingerprint", text), {}).ca_fingerprint == "ab" * 32
+
+
+def test_enrolment_needs_someone_to_trust(capsys: pytest.CaptureFixture[str]) -> None:
+    """A token is shown to nobody who could be anybody; and there is one word on whom to trust."""
+    assert "needs --ca-fingerprint or --control-plane-ca" in error_of(capsys, (*FOLLOW, "--enrol-token", "t"))
+    both = (*FOLLOW, "--control-plane-ca", __file__, "--ca-fingerprint", "ab" * 32)
+    assert "keep one" in error_of(capsys, both)
+    assert "no fingerprint" in error_of(capsys, (*FOLLOW, "--ca-fingerprint", "ab"))
 
 
 def test_workers_share_neither_files_nor_admin_ports() -> None:
