@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
+from uuid import uuid4
 
 import grpc
 from grpc import aio
@@ -14,6 +15,7 @@ from controlplane.auth.authenticator import Identity, RefusedError
 from controlplane.auth.credential import bearer
 from controlplane.auth.parts import Auth
 from controlplane.auth.roles import NODE, OPEN, covers, grpc_role
+from controlplane.problem import CORRELATION
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
 CALLER: ContextVar[Identity] = ContextVar("caller")
@@ -21,10 +23,12 @@ CALLER: ContextVar[Identity] = ContextVar("caller")
 
 
 def actor_of(context: aio.ServicerContext[Any, Any]) -> Actor:
-    """Who asks. The correlation id is the client's metadata `x-correlation-id`."""
+    """Who asks; the correlation id is the client's, of its metadata `x-correlation-id`, or a new one."""
     caller = CALLER.get()
     metadata = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
-    return Actor(caller.name, caller.role, _address(context.peer()), metadata.get("x-correlation-id", "")[:128])
+    given = metadata.get("x-correlation-id", "")
+    correlation = given if CORRELATION.fullmatch(given) else f"req-{uuid4().hex}"
+    return Actor(caller.name, caller.role, _address(context.peer()), correlation)
 
 
 class Gate(aio.ServerInterceptor):

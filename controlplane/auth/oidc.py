@@ -29,7 +29,7 @@ LARGEST = 1024 * 1024
 FRESH = 3600.0
 """Seconds that the discovery document and the keys are used without another look."""
 KEYS_AGAIN = 10.0
-"""Seconds between two looks for a key that was not there: a forged token must not make us ask all the time."""
+"""Seconds between two looks for keys that were not there: forged tokens must not make us ask all the time."""
 
 
 class ProviderError(Exception):
@@ -86,6 +86,7 @@ class Provider:
         self._asking = asyncio.Lock()
         self._endpoints: tuple[float, Endpoints] | None = None
         self._keys: tuple[float, list[Jwk]] | None = None
+        self._missed = float("-inf")  # when a key was missed last
 
     def __repr__(self) -> str:
         return f"<Provider {self.client.issuer}>"
@@ -116,9 +117,9 @@ class Provider:
         nonce = derived(secret, "nonce")
         try:
             try:
-                return self._verified(token, await self._published(endpoints, FRESH), nonce)
+                return self._verified(token, await self._published(endpoints), nonce)
             except UnknownKeyError:
-                return self._verified(token, await self._published(endpoints, KEYS_AGAIN), nonce)
+                return self._verified(token, await self._published(endpoints, missed=True), nonce)
         except BadIdTokenError as error:
             raise LoginRefusedError(f"the ID token is not good: {error}") from error
 
@@ -130,12 +131,15 @@ class Provider:
         client = self.client
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": client.redirect}
         form |= {"code_verifier": verifier}
-        auth = None
+        headers: dict[str, str] = {}
         if client.secret and not endpoints.posts_secret:
-            auth = aiohttp.BasicAuth(quote_plus(client.id), quote_plus(client.secret))  # RFC 6749, 2.3.1
+            pair = f"{quote_plus(client.id)}:{quote_plus(client.secret)}"  # RFC 6749, 2.3.1
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         else:
             form |= {"client_id": client.id} | ({"client_secret": client.secret} if client.secret else {})
-        status, body = await _asked("POST", endpoints.token, data=form, auth=auth)
+        status, body = await _asked("POST", endpoints.token, data=form, headers=headers)
+        if status >= 500:
+            raise ProviderError(f"{endpoints.token} answered {status}")
         if status != 200:
             raise LoginRefusedError(f"the provider gave no token: {status} {str(body.get('error', ''))[:100]}")
         token = body.get("id_token")
@@ -152,15 +156,18 @@ class Provider:
                 self._endpoints = (self._clock(), endpoints_of(document, self.client.issuer))
             return self._endpoints[1]
 
-    async def _published(self, endpoints: Endpoints, most: float) -> list[Jwk]:
-        """The provider's keys, looked at no longer than `most` seconds ago."""
+    async def _published(self, endpoints: Endpoints, *, missed: bool = False) -> list[Jwk]:
+        """The provider's keys. `missed`: one was not among them, so it is time for another look, but not too often."""
         async with self._asking:
-            if self._keys is None or self._clock() >= self._keys[0] + most:
+            now = self._clock()
+            if missed and now >= self._missed + KEYS_AGAIN:
+                self._missed, self._keys = now, None
+            if self._keys is None or now >= self._keys[0] + FRESH:
                 status, body = await _asked("GET", endpoints.keys)
                 found = body.get("keys")
                 if status != 200 or not isinstance(found, list):
                     raise ProviderError(f"{endpoints.keys} answered {status} and no keys")
-                self._keys = (self._clock(), [key for key in found if isinstance(key, dict)])
+                self._keys = (now, [key for key in found if isinstance(key, dict)])
             return self._keys[1]
 
 

@@ -84,7 +84,7 @@ class Auth:
     @property
     def jobs(self) -> tuple[Job, ...]:
         """What runs while the control plane does."""
-        return self.access.run, self.tokens.run
+        return self.access.run, self.tokens.run, self.sessions.run
 
 
 def made(

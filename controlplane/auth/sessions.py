@@ -5,8 +5,10 @@ A refresh token that comes a second time was stolen, by whoever sent it first or
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select, update
@@ -24,12 +26,15 @@ from controlplane.auth.signing import signed
 from controlplane.auth.tables_auth import ACCESS_REFRESH, ACCESS_SESSIONS, ACCESS_USERS
 from controlplane.auth.throttle import Throttle
 from controlplane.auth.users import Users
+from controlplane.store.database import DatabaseGone
 from shared.pb.access_pb2 import ChangePasswordRequest, Grant, LoginRequest, UpdateUserRequest, User
 
 IDLE = 86400.0
 """Seconds after which a session ends that was not refreshed."""
 LONGEST_SESSION = 7 * 86400.0
 """Seconds after which people log in anew, whatever they did."""
+FORGET = 3600.0
+"""Seconds between two removals of sessions that are over."""
 WRONG = "the name or the password is wrong"
 """The one answer to a login that fails: nobody learns which names exist."""
 
@@ -87,7 +92,6 @@ class Sessions:
             expires=now + LONGEST_SESSION,
         )
         async with self._access.database.transaction() as connection:
-            await connection.execute(delete(ACCESS_SESSIONS).where(ACCESS_SESSIONS.c.expires < now - ACCESS_SECONDS))
             await connection.execute(started)
             given = insert(ACCESS_REFRESH).values(digest=digest(refresh), session_id=session.id, issued=now)
             await connection.execute(given)
@@ -140,6 +144,19 @@ class Sessions:
             await self._failed(user.name, actor)
         self._throttle.succeeded(*keys)
         await self._users.update(UpdateUserRequest(name=user.id, password=request.new_password), actor)
+
+    async def run(self) -> None:
+        """Forget sessions that are long over, now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(FORGET)
+            with suppress(DatabaseGone):  # next time, then
+                await self.forget()
+
+    async def forget(self) -> None:
+        """Remove the sessions of which no token can be good any more."""
+        over = ACCESS_SESSIONS.c.expires < self._access.now() - ACCESS_SECONDS
+        async with self._access.database.transaction() as connection:
+            await connection.execute(delete(ACCESS_SESSIONS).where(over))
 
     def _begin(self, name: str, caller: Actor) -> tuple[str, str]:
         """Count a try; AccessError(429) where there is none left."""

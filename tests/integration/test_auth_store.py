@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import func, select
 
 from controlplane.actor import ADMIN, OPERATOR, VIEWER, Actor
 from controlplane.auth.access import ACCESS_SECONDS
@@ -14,6 +15,7 @@ from controlplane.auth.authenticator import RefusedError
 from controlplane.auth.errors import AccessError
 from controlplane.auth.sessions import IDLE, LONGEST_SESSION, WRONG
 from controlplane.auth.signing import SIGNS
+from controlplane.auth.tables_auth import ACCESS_REFRESH, ACCESS_SESSIONS
 from shared.pb.access_pb2 import (
     ChangePasswordRequest,
     CreateTokenRequest,
@@ -225,6 +227,19 @@ async def test_a_session_does_not_last_for_ever(rig: Rig, seconds: float) -> Non
     rig.now.now = end
     with pytest.raises(AccessError):
         await rig.auth.sessions.refresh(grant.refresh_token, NOBODY)
+
+
+async def test_sessions_that_are_over_are_forgotten(rig: Rig) -> None:
+    """Their rows go, with those of their refresh tokens; one that lasts stays."""
+    await ada(rig)
+    await login(rig)
+    rig.now.now += LONGEST_SESSION + ACCESS_SECONDS + 1
+    grant = await login(rig)
+    await rig.auth.sessions.forget()
+    async with rig.auth.access.database.reading() as connection:
+        for table in (ACCESS_SESSIONS, ACCESS_REFRESH):
+            assert (await connection.execute(select(func.count()).select_from(table))).scalar_one() == 1
+    await rig.auth.sessions.refresh(grant.refresh_token, NOBODY)
 
 
 @pytest.mark.parametrize("text", ["", "fgr_x", "fgr_" + "0" * 49, "x" * 100_000, "fgr_\x00\x00", "'; DROP TABLE x"])

@@ -1,5 +1,5 @@
 // An OpenID Connect provider (npm oidc-provider) for tests: free port, users by name, keys that can be rotated.
-// Writes its issuer to stdout as a JSON line once it listens. argv: redirect URI, client secret, state of the keys.
+// Writes its issuer to stdout as a JSON line once it listens. argv: redirect URI, client secret.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
