@@ -17,8 +17,12 @@ def arrival(awaited: Any) -> Generator[Any, None, None]:
     """What `await` does with an Arrival; here because a compiled StopIteration costs more than a generator."""
     if not awaited.here:
         yield awaited
-    if awaited.error is not None:
-        raise awaited.error
+    error, awaited.error = awaited.error, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # the traceback holds this frame: kept here, or by what was awaited, it would be a cycle
 
 
 async def continued(begun: Coroutine[Any, Any, None], awaited: Any) -> None:

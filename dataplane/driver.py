@@ -65,7 +65,10 @@ class Arrival:
 
 
 class Driver:
-    """Runs one exchange's coroutine to its end."""
+    """Runs one exchange's coroutine to its end, or until it is a task's.
+
+    The exchange knows its driver only that long: a cycle would keep every request until the collector comes by.
+    """
 
     def __init__(self, x: Exchange, errand: Errand, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -80,15 +83,12 @@ class Driver:
         try:
             awaited = self._errand.send(None)
         except StopIteration:
-            self._ended = True
+            self._end()
             return
         self._wait(awaited)
 
     def cancel(self) -> None:
         """Raise CancelledError where the coroutine waits, with the next turn of the loop; nothing resumes it before."""
-        if self._x.task is not None:
-            self._x.task.cancel()
-            return
         if self._awaited is not None:
             self._awaited.driver = None
         self.loop.call_soon(self._cancel)
@@ -100,7 +100,7 @@ class Driver:
             try:
                 pending = self._errand.throw(asyncio.CancelledError())
             except StopIteration:
-                self._ended = True
+                self._end()
                 return
             self._wait(pending)
 
@@ -109,5 +109,9 @@ class Driver:
             self._awaited = awaited
             awaited.driver = self
         else:
-            self._ended = True  # for us
+            self._end()
             self._x.task = self.loop.create_task(continued(self._errand, awaited), name=_NAME)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._x.driver = None

@@ -34,7 +34,7 @@ class Exchange:
     raw_target: bytes = b""
     http11: bool = True
     refusal: GatewayError | None = None  # found before `handle` began: it answers this
-    driver: Driver | None = None
+    driver: Driver | None = None  # until it ends, or is a task
     task: asyncio.Task[None] | None = None  # once it needs one
     cancelled_by: GatewayError | None = None
 
@@ -114,6 +114,9 @@ class Exchange:
             return
         if not self.begun:
             self.refusal = error
+        elif self.task is not None:
+            self.cancelled_by = error
+            self.task.cancel()
         elif self.driver is not None:
             self.cancelled_by = error
             self.driver.cancel()
