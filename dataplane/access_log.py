@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
@@ -91,7 +92,7 @@ def line_of(x: Exchange, policy: LogPolicy, ms: float, revision: int) -> bytes:
     status = x.status
     agent = value_of(x.headers, b"user-agent")
     record: dict[str, Any] = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": _STAMPS.of(time.time()),
         "level": "error" if status >= 500 else "warn" if status >= 400 else "info",
         "correlationId": x.correlation_id.decode(),
         "service": SERVICE,
@@ -103,7 +104,7 @@ def line_of(x: Exchange, policy: LogPolicy, ms: float, revision: int) -> bytes:
             "clientIp": x.client_ip or x.connection.ip,
             "userAgent": agent.decode("latin-1") if agent is not None else None,
         },
-        "duration": round(ms, 3),
+        "duration": _rounded(ms),
         "metadata": {
             "route": x.route.label if x.route else None,
             "consumer": x.consumer,
@@ -112,11 +113,11 @@ def line_of(x: Exchange, policy: LogPolicy, ms: float, revision: int) -> bytes:
     }
     queued = waited_ms(x.shedding_waiter, x.bulkhead_waiter)
     if queued:
-        record["queued"] = round(queued, 3)
+        record["queued"] = _rounded(queued)
     if x.upstream_host:
         record["upstream"] = {
             "host": x.upstream_host,
-            "duration": round(x.upstream_ms, 3),
+            "duration": _rounded(x.upstream_ms),
             "statusCode": x.upstream_status or None,
             "attempts": x.attempts,
         }
@@ -127,6 +128,30 @@ def line_of(x: Exchange, policy: LogPolicy, ms: float, revision: int) -> bytes:
     if not policy.json:
         return _text(record).encode() + b"\n"
     return orjson.dumps(record) + b"\n"
+
+
+class _Stamps:
+    """Times as ISO 8601 with milliseconds; formatting the second is most of the work, and done once for each."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._written = ""
+
+    def of(self, now: float) -> str:
+        """Epoch seconds as `2026-01-31T12:00:00.000Z`."""
+        second = int(now)
+        if second != self._second:
+            self._written = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+            self._second = second
+        return f"{self._written}{int((now - second) * 1000.0):03d}Z"
+
+
+_STAMPS: Final = _Stamps()
+
+
+def _rounded(ms: float) -> float:
+    """To the microsecond; `round` is exact in every last digit, and ten times slower for it."""
+    return int(ms * 1000.0 + 0.5) / 1000.0
 
 
 def _path(x: Exchange, redact: frozenset[str]) -> str:

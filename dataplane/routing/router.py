@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from dataplane.routing.condition import Fields
 from dataplane.routing.draft import Draft
@@ -21,16 +21,27 @@ from dataplane.routing.trie import Node, search
 _NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 
 
-class Found(NamedTuple):
-    """The route that serves the request; a tuple, because one is made for every request.
+class Found:
+    """The route that serves the request; no dataclass, because one is made for every request.
 
     `params` hold segments as the normal path spells them (percent-encoded); `rest` is what "*" stood for, without its
     leading slash.
     """
 
-    target: Any
-    params: Mapping[str, str]
-    rest: str
+    def __init__(self, target: Any, params: Mapping[str, str], rest: str) -> None:
+        self.target = target
+        self.params = params
+        self.rest = rest
+
+    def __repr__(self) -> str:
+        return f"<Found {self.target!r} {dict(self.params)!r} {self.rest!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Found):
+            return NotImplemented
+        return (self.target, self.params, self.rest) == (other.target, other.params, other.rest)
+
+    __hash__ = None  # type: ignore[assignment]  # compared in tests, kept nowhere
 
 
 @dataclass(frozen=True, slots=True)
