@@ -1,30 +1,45 @@
 """The admin port: health, metrics, events, the configuration as it is served, and explain.
 
-Not the hot path: aiohttp's web. It answers on loopback unless told otherwise, reads only, and shows no secrets.
+A table of pages behind a listener of its own, on the same HTTP engine as the traffic: whatever that refuses is refused
+here, and the process carries one HTTP server (docs/decisions/0011). It listens on loopback unless told otherwise, reads
+only, and shows no secrets. Its requests are neither counted nor logged, and nothing that sheds load concerns them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+import os
+from collections.abc import Callable, Mapping
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import orjson
-from aiohttp import web
 
-from dataplane import health
+from dataplane import health, respond
+from dataplane.admission import CorrelationIds
 from dataplane.config_dump import config_dump
+from dataplane.errors import BadRequest, BodyTooLarge, ClientGone, GatewayError, MethodNotAllowed, NoRoute
 from dataplane.events import Events
+from dataplane.exchange import Exchange
 from dataplane.explaining import explained
-from dataplane.system import SystemEndpoint, system_endpoints
-from shared import API_VERSION
-from shared.explanation import BadQuestion, as_json, read
+from dataplane.http1.request_head import origin_form
+from dataplane.listener import Listener
+from dataplane.streaming import go_ahead, read
+from dataplane.system import JSON, Answer, SystemEndpoint, system_endpoints
+from shared import explanation, log
 from shared.timestamp import timestamp
 
 if TYPE_CHECKING:
     from dataplane.node import Node
 
 _MOST_QUESTION_BYTES = 64 * 1024
+_NO_STORE = b"Cache-Control: no-store"
+_READING = frozenset({"GET", "HEAD"})
+_ASKING = frozenset({"POST"})
+
+Page = tuple[frozenset[str], Callable[[str, bytes], Answer | None]]
+"""The methods it takes, and what answers a query string and a body; None: this configuration has it switched off."""
 
 
 class Admin:
@@ -32,60 +47,99 @@ class Admin:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._listener = Listener(self.handle, node.deadlines, asyncio.get_running_loop())
+        self._ids = CorrelationIds(b"req-" + os.urandom(6).hex().encode() + b"-")
+        self._pages = _pages(node)
 
     async def open(self, host: str, port: int) -> None:
         """Listen; raises OSError where the address cannot be had."""
-        app = web.Application(middlewares=[_errors], client_max_size=_MOST_QUESTION_BYTES)
-        for path, endpoint in system_endpoints(self._node).items():
-            app.router.add_get(path, _handler(endpoint))
-        app.router.add_get("/health/deep", self._deep)
-        app.router.add_get("/events", self._events)
-        app.router.add_get("/config_dump", self._config_dump)
-        app.router.add_post("/explain", self._explain)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await self._runner.setup()
-        self._site = web.TCPSite(self._runner, host, port)
-        await self._site.start()
+        await self._listener.open(host, port, shared=False, tls=None)
 
     @property
     def port(self) -> int:
         """The port that is listened on; 0 when closed."""
-        addresses = self._runner.addresses if self._runner is not None else []
-        return int(addresses[0][1]) if addresses else 0
+        return self._listener.port
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._listener.close()
+        self._listener.abort_all()
 
-    async def _deep(self, request: web.Request) -> web.Response:
-        return _json(health.deep(self._node))
-
-    async def _config_dump(self, request: web.Request) -> web.Response:
-        return _json(config_dump(self._node))
-
-    async def _events(self, request: web.Request) -> web.Response:
-        """The newest first; `?name=` for one kind only."""
-        return _json(told(self._node.live.events, request.query.get("name")))
-
-    async def _explain(self, request: web.Request) -> web.Response:
+    async def handle(self, x: Exchange) -> None:
+        """Answer one request. Never raises."""
+        x.begun = True
+        x.runtime = self._node.compiled.runtime if self._node.compiled is not None else None
+        x.correlation_id = x.correlation_id or self._ids.next()
         try:
-            question = read(orjson.loads(await request.read()))
-            return _json(as_json(explained(self._node, question)))
-        except (JSONDecodeError, BadQuestion) as error:
-            return _json({"error": "Bad Request", "message": str(error)}, status=400)
+            respond.send(x, *await self._answer(x), (_NO_STORE,))
+        except GatewayError as error:
+            error.headers = (*error.headers, _NO_STORE)
+            respond.refuse(x, error)
+        except asyncio.CancelledError:
+            if x.cancelled_by is not None and x.task is not None:
+                x.task.uncancel()
+            respond.refuse(x, x.cancelled_by or ClientGone(detail="the gateway stopped"))
+        except Exception as error:
+            log.failure("admin.broken", correlationId=x.correlation_id.decode(), request=repr(x))
+            respond.refuse(x, GatewayError(detail=repr(error)))
+        finally:
+            x.connection.finished(x)
+            x.error = x.refusal = None  # a traceback holds the frame that holds the exchange: a cycle
 
-
-def _handler(endpoint: SystemEndpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def answer(request: web.Request) -> web.Response:
-        found = endpoint()
+    async def _answer(self, x: Exchange) -> Answer:
+        if x.refusal is not None:
+            raise x.refusal
+        path, _, query = origin_form(x).decode("latin-1").partition("?")
+        page = self._pages.get(path)
+        if page is None:
+            raise NoRoute(f"There is nothing at {path[:200]}; there are {', '.join(self._pages)}")
+        methods, answer = page
+        if x.method not in methods:
+            raise MethodNotAllowed(headers=(b"Allow: " + ", ".join(sorted(methods)).encode(),))
+        body = b"" if methods is _READING else await _whole(x)
+        found = answer(query, body)
         if found is None:
-            raise web.HTTPNotFound
-        status, content_type, body = found
-        return web.Response(status=status, body=body, headers={"Content-Type": content_type.decode()})
+            raise NoRoute(f"{path} is switched off in this configuration")
+        return found
 
-    return answer
+
+def _pages(node: Node) -> Mapping[str, Page]:
+    """The table of what there is."""
+    pages = {path: _page(endpoint) for path, endpoint in system_endpoints(node).items()}
+    return pages | {
+        "/health/deep": (_READING, lambda _query, _body: _json(health.deep(node))),
+        "/events": (_READING, lambda query, _body: _json(told(node.live.events, _parameter(query, "name")))),
+        "/config_dump": (_READING, lambda _query, _body: _json(config_dump(node))),
+        "/explain": (_ASKING, lambda _query, body: _json(_explain(node, body))),
+    }
+
+
+def _page(endpoint: SystemEndpoint) -> Page:
+    return _READING, lambda _query, _body: endpoint()
+
+
+def _explain(node: Node, body: bytes) -> Mapping[str, Any]:
+    try:
+        return explanation.as_json(explained(node, explanation.read(orjson.loads(body))))
+    except (JSONDecodeError, explanation.BadQuestion) as error:
+        raise BadRequest(str(error)) from error
+
+
+async def _whole(x: Exchange) -> bytes:
+    """The request body; raises BodyTooLarge, also while it comes."""
+    body = x.body
+    if max(body.length or 0, body.received) > _MOST_QUESTION_BYTES:
+        raise BodyTooLarge(f"A question may have at most {_MOST_QUESTION_BYTES} bytes")
+    body.limit = _MOST_QUESTION_BYTES
+    go_ahead(x)
+    chunks: list[bytes] = []
+    while came := await read(body):
+        chunks += came
+    return b"".join(chunks)
+
+
+def _parameter(query: str, name: str) -> str | None:
+    """A parameter of a query string; None where it is not given."""
+    return parse_qs(query, keep_blank_values=True).get(name, [None])[0]
 
 
 def told(events: Events, name: str | None = None) -> dict[str, Any]:
@@ -98,21 +152,5 @@ def told(events: Events, name: str | None = None) -> dict[str, Any]:
     return {"events": shown, "counts": events.counts}
 
 
-def _json(document: Mapping[str, Any], status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(document, default=str), content_type="application/json")
-
-
-@web.middleware
-async def _errors(request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> web.StreamResponse:
-    """Errors in the shape of every other answer; the gateway's lines on all of them."""
-    response: web.StreamResponse
-    try:
-        response = await handler(request)
-    except web.HTTPException as error:
-        message = f"{request.method} {request.path}: {error.reason}"
-        response = _json({"error": error.reason, "message": message}, status=error.status)
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-    response.headers["X-API-Version"] = API_VERSION
-    response.headers["Cache-Control"] = "no-store"
-    return response
+def _json(document: Mapping[str, Any]) -> Answer:
+    return 200, JSON, orjson.dumps(document, default=str)

@@ -29,6 +29,13 @@ async def read(body: Body) -> list[bytes]:
     return body.take()
 
 
+def go_ahead(x: Exchange) -> None:
+    """Tell a client that waits for it to send its body."""
+    if x.expect_continue and not x.body.received and not x.continued:
+        x.continued = True
+        x.connection.write(_CONTINUE)
+
+
 async def send_body(x: Exchange, connection: UpstreamConnection) -> None:
     """Stream the request body up as it comes; ends early, and quietly, when either side is gone.
 
@@ -39,9 +46,7 @@ async def send_body(x: Exchange, connection: UpstreamConnection) -> None:
     chunked = body.length is None
     connection.sending()
     try:
-        if x.expect_continue and not body.received and not x.continued:
-            x.continued = True
-            x.connection.write(_CONTINUE)
+        go_ahead(x)
         while chunks := await read(body):
             connection.writelines(framed(chunks) if chunked else chunks)
             blocked = connection.unblocked()

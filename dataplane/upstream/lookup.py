@@ -1,8 +1,7 @@
 """One look-up of a name: its addresses, and for how long they may be believed. The seam to c-ares (aiodns).
 
 c-ares reads /etc/resolv.conf (servers, search domains, ndots) and /etc/hosts, knows `localhost` without asking anyone,
-asks for A and AAAA at once and falls back to TCP. aiohttp imports aiodns wherever it is installed, so importing it late
-would save nothing.
+asks for A and AAAA at once and falls back to TCP.
 """
 
 from __future__ import annotations

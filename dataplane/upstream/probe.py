@@ -14,6 +14,7 @@ from yarl import URL
 
 from dataplane.errors import ConnectFailed
 from dataplane.upstream.connecting import allowed_addresses
+from dataplane.upstream.probing import ProbeFailed
 from shared import __version__
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 _AGENT: Final = f"FlexGate-health-check/{__version__}"
 _NO_LIMIT: Final = ClientTimeout(total=None)
 """One deadline stands around all of a probe."""
-
-
-class ProbeFailed(Exception):
-    """No answer in time, or none at all; the text says why."""
 
 
 async def probe(endpoint: Endpoint, guard: Guard, path: str, seconds: float) -> int:

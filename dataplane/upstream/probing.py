@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from importlib import import_module
 from random import uniform
 from typing import TYPE_CHECKING, Final
 
-from dataplane.upstream.probe import ProbeFailed, probe
 from dataplane.upstream.watches import Watch, Watches
 
 if TYPE_CHECKING:
@@ -24,6 +24,19 @@ _JITTER: Final = 0.1
 
 Probe = Callable[["Endpoint", "Guard", str, float], Awaitable[int]]
 """The status of an endpoint's answer to a path within so many seconds; raises ProbeFailed."""
+
+
+class ProbeFailed(Exception):
+    """No answer in time, or none at all; the text says why."""
+
+
+async def probed(endpoint: Endpoint, guard: Guard, path: str, seconds: float) -> int:
+    """A real probe (probe.py). Its HTTP client is loaded with the first one, beside the event loop: most configurations
+    have no checks, and it is a fifth of a worker's memory.
+    """
+    module = await asyncio.to_thread(import_module, "dataplane.upstream.probe")
+    status: int = await module.probe(endpoint, guard, path, seconds)
+    return status
 
 
 class Verdict:
@@ -57,7 +70,7 @@ class Probing:
     def __init__(
         self,
         *,
-        ask: Probe = probe,
+        ask: Probe = probed,
         wall: Callable[[], float] = time.time,
         chance: Callable[[float, float], float] = uniform,
     ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from controlplane.cli import COMMANDS
@@ -75,3 +77,10 @@ def test_every_test_tells_a_behaviour() -> None:
         and not ast.get_docstring(node)
     ]
     assert silent == []
+
+
+def test_a_worker_loads_no_second_http_library() -> None:
+    """aiohttp is a fifth of a worker's memory and gRPC as much: each is loaded where it is used, not at the start."""
+    program = "import sys, dataplane.app; print(sorted({'aiohttp', 'grpc'} & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
