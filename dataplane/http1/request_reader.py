@@ -59,6 +59,7 @@ class RequestReader:
             self._leave_parser(data[pause.args[0] :])
         except http.HttpParserError as error:
             self.refuse(refusal_of(error, data))
+            return
         if self.in_head:
             self._count_head(len(data) if was_in_head else 0)
         else:

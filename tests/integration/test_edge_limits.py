@@ -206,3 +206,12 @@ async def test_pipelining_is_bounded() -> None:
         client.writer.write(get() * 50_000)
         await origin.arrived()
         assert (await client.response()).status in (400, 504)
+
+
+async def test_much_that_is_no_request_is_refused_once() -> None:
+    """What follows a refusal is not measured and refused again, however much of it comes at once."""
+    async with proxied(echo) as (_, gateway), connected(gateway.port) as client:
+        await client.send(b"2710\r\n" + b"x" * 60_000)
+        answered = await client.until_eof()
+        counted = (await gateway.metrics()).value("http_requests_total")
+    assert (answered.startswith(b"HTTP/1.1 400 "), counted) == (True, 1)
