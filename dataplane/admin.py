@@ -83,7 +83,7 @@ class Admin:
             respond.refuse(x, GatewayError(detail=repr(error)))
         finally:
             x.connection.finished(x)
-            x.error = x.refusal = None  # a traceback holds the frame that holds the exchange: a cycle
+            x.forget_errors()
 
     async def _answer(self, x: Exchange) -> Answer:
         if x.refusal is not None:

@@ -61,6 +61,8 @@ class _Rest:
                 awaited = self._begun.send(None) if raised is None else self._begun.throw(raised)
             except StopIteration:
                 return
+            finally:
+                raised = None  # as above
 
 
 def _waiting(awaited: Any) -> Generator[Any, None, None]:

@@ -124,3 +124,7 @@ class Exchange:
     def in_task(self) -> Awaitable[None]:
         """To be awaited before anything that only works in an asyncio.Task: from there on the exchange is one."""
         return ENTER_TASK if self.task is None else GO_ON
+
+    def forget_errors(self) -> None:
+        """When all is told: a traceback holds the frames that hold the exchange, a cycle left to the collector."""
+        self.error = self.refusal = self.cancelled_by = self.body.error = None

@@ -31,7 +31,7 @@ def finish(x: Exchange, traffic: Traffic, events: Events, writer: LogWriter) -> 
     if (traffic.log_successes or x.status >= 400) and wanted(policy, x.status, ms, random):
         writer.put(line_of(x, policy, ms, runtime.revision if runtime is not None else 0))
     x.connection.finished(x)
-    x.error = x.refusal = None  # a traceback holds the frame that holds the exchange: a cycle
+    x.forget_errors()
 
 
 def _tell(x: Exchange, events: Events) -> None:

@@ -1,7 +1,8 @@
 """A message body on its way through: a bounded buffer between the connection that reads it and the one that writes it.
 
 One writer (parser callbacks) and one reader (a coroutine). When the reader falls behind by more than HIGH bytes, the
-source stops reading from its socket; when the buffer is empty again it goes on. Memory per body is HIGH plus one read.
+source stops reading from its socket, until the reader waits for more: what it took may still be on its way out. Memory
+per body is HIGH plus one read, wherever the bytes are.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Body:
         if trailers:
             self.trailers = tuple(f.prefix + value for f, value in trailers if f.name not in NOT_IN_TRAILERS)
         self.complete = True
+        self._resume()  # what comes next on the connection is not this body's
         self._wake()
 
     def fail(self, error: BaseException) -> None:
@@ -82,6 +84,12 @@ class Body:
         self.discarding = True
         self.forget()
         self.take()
+        self._resume()
+
+    def _resume(self) -> None:
+        if self._paused and self._source is not None:
+            self._paused = False
+            self._source.resume_reading()
 
     def _wake(self) -> None:
         if self._waiter is not None:
@@ -97,9 +105,6 @@ class Body:
         if self.keeping:
             self._keep(chunks, self._size)
         self._size = 0
-        if self._paused and self._source is not None:
-            self._paused = False
-            self._source.resume_reading()
         return chunks
 
     # ---- to be read once more
@@ -141,6 +146,7 @@ class Body:
             return None
         if self.error is not None:
             raise self.error
+        self._resume()
         self._waiter = waiter = loop.create_future()
         return waiter
 

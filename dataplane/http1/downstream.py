@@ -91,6 +91,7 @@ class DownstreamConnection(asyncio.Protocol):
         self.queue.clear()
         if self.reader.reading is not None:
             self.reader.reading.body.fail(gone)
+            self.reader.reading = None
         if self._tunnel is not None:
             self._tunnel.lost(self)
         elif self.current is not None:

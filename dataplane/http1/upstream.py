@@ -139,6 +139,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.busy = False
         self.deadline = NEVER
         self._exchange = None
+        self.body.error = None  # see Exchange.forget_errors
+        self.body = NO_BODY
         if self._complete and self._reusable and self.request_sent and not self.lost and not self._held:
             if self._renew:
                 self._renew = False

@@ -64,7 +64,7 @@ async def test_a_question_that_grows_too_large_is_refused() -> None:
 
 
 async def test_connections_are_kept() -> None:
-    """Probes ask again and again on one connection, GET or HEAD; each answer tells the revision and no metric counts."""
+    """Probes ask on one connection, GET or HEAD; each answer tells the revision, and none is counted."""
     async with proxied(echo) as (_, gateway), connected(gateway.admin_port) as client:
         first = await client.ask(get("/health/ready"))
         second = await client.ask(get("/health/ready", method="HEAD"), method="HEAD")

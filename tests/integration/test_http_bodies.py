@@ -214,3 +214,16 @@ async def test_an_answer_is_passed_on_as_it_is(head: str) -> None:
             name, _, text = line.partition(": ")
             assert got.value(name) == text
         assert len(origin.received) == 1
+
+
+@pytest.mark.parametrize("size", [100, 70_000, 100_000, 200_000, 1_000_000])
+async def test_a_body_that_nobody_wanted_does_not_stop_its_connection(size: int) -> None:
+    """After a refused request with a body, whether it came at once or in pieces, the next one is served."""
+    routes = [{"path": "/closed", "auth": "required"}, {"path": "/open"}]
+    auth = {"auth": {"type": "apiKey", "keys": [{"key": "0" * 64, "name": "nobody"}]}}
+    async with proxied(echo, routes=routes, security=auth) as (_, gateway), connected(gateway.port) as client:
+        for _ in range(3):
+            refused = await client.ask(post(b"x" * size, "/closed"))
+            if refused.value("connection") == "close":
+                break  # more than is worth reading
+            assert (refused.status, (await client.ask(get("/open"))).status) == (401, 200)
