@@ -59,7 +59,7 @@ def _redact_jwks(jwks: Struct) -> None:
 
 def _redact_headers(rules: HeaderRules) -> None:
     for values in (rules.set, rules.add):
-        for name in values:
+        for name in list(values):  # a map that is changed while it is walked leaves some out
             if SECRET_HEADERS.search(name):
                 values[name] = HIDDEN
 
