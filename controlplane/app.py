@@ -6,11 +6,13 @@ Everything that can refuse (state directory, configuration, ports) comes before 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from aiohttp import web
 from grpc import aio
@@ -28,13 +30,16 @@ from controlplane.grpc_admin import Admin
 from controlplane.listener import grpc_port, plaintext_warning, rest_socket
 from controlplane.nodes import Nodes
 from controlplane.plane import Plane
+from controlplane.presence import Presence
 from controlplane.publisher import Publisher
 from controlplane.rest import application
 from controlplane.service import Service
 from controlplane.settings import Settings
+from controlplane.skew import warnings
 from controlplane.source import DatabaseSource, FileSource, Source
 from controlplane.state import locked
 from controlplane.store.audit import Audit
+from controlplane.store.database import DatabaseGone
 from controlplane.store.file import FileStore
 from controlplane.store.migrate import opened
 from controlplane.store.notify import follow
@@ -103,6 +108,11 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         plane = Plane(
             service, publisher, source, Nodes(), traffic, reports, events, database, audit, auth, trust.register
         )
+        if not database.is_sqlite:
+            presence = Presence(database, plane.nodes, _replica(), interval=settings.heartbeat)
+            jobs.append(presence.run)
+            stack.push_async_callback(_left, presence)
+        service.advise = lambda changes: warnings(changes, plane.nodes.lacking())
         discovery = Discovery(publisher, plane.nodes, events, admission=trust.admission, interval=settings.heartbeat)
         checks = _add_services(server, plane, discovery, trust)
         rest = web.AppRunner(application(plane), access_log=None, shutdown_timeout=STOP_SECONDS)
@@ -119,6 +129,17 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             await server.stop(STOP_SECONDS)
             for task in background:
                 task.cancel()
+
+
+def _replica() -> str:
+    """A name for this process that no other has."""
+    return f"{socket.gethostname()}/{uuid4().hex[:8]}"
+
+
+async def _left(presence: Presence) -> None:
+    """Tell the other replicas that this one is over; without a database they find out by themselves."""
+    with suppress(DatabaseGone):
+        await presence.leave()
 
 
 def _read_only(settings: Settings) -> str:

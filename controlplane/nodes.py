@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from controlplane.asking import Questions
 from controlplane.conversation import Outcome, Version
 from controlplane.trust.admission import Admitted
+from shared.capabilities import lacks
 from shared.pb.admin_pb2 import Node as NodeMessage
 from shared.pb.discovery_pb2 import Hello, ResourceError
 
@@ -18,6 +19,8 @@ REMEMBER = 3600.0
 LIMIT = 10_000
 """Nodes that are remembered at most; those that left longest ago go first."""
 DISPLACED = 8
+VERSIONS = 64
+"""Sets of capabilities that are remembered."""
 
 Watch = Callable[["Node"], None]
 """Called after a node connected, answered or left."""
@@ -60,11 +63,7 @@ class Node:
 
     def state(self, desired: int) -> str:
         """current | applying | nacked | disconnected."""
-        if not self.connected:
-            return "disconnected"
-        if desired and self.nacked == desired:
-            return "nacked"
-        return "current" if desired and self.acked == desired else "applying"
+        return state_of(self.connected, self.acked, self.nacked, desired)
 
     def learn(self, outcome: Outcome) -> None:
         """Note what an answer meant."""
@@ -75,6 +74,15 @@ class Node:
             self.nacked, self.errors = outcome.nacked, outcome.errors
         if outcome.drift:
             self.acked = 0  # what it runs is not known until it has everything anew
+
+
+def state_of(connected: bool, acked: int, nacked: int, desired: int) -> str:
+    """How a node stands to the revision that it should run."""
+    if not connected:
+        return "disconnected"
+    if desired and nacked == desired:
+        return "nacked"
+    return "current" if desired and acked == desired else "applying"
 
 
 class DisplacedError(Exception):
@@ -92,6 +100,9 @@ class Nodes:
         self._limit = limit
         self._nodes: dict[str, Node] = {}
         self._watches: set[Watch] = set()
+        self._known: dict[frozenset[str], tuple[frozenset[str], frozenset[str]]] = {}  # what is said, and what lacks
+        self.elsewhere: Mapping[str, NodeMessage] = {}
+        """Nodes that other control planes over the same database told of (presence.py)."""
         self.nacks = 0
         self.drifts = 0
         self.superseded = 0  # revisions, over all nodes, that were never sent because a newer one was there
@@ -121,7 +132,7 @@ class Nodes:
             hello.instance_epoch,
             hello.version,
             labels,
-            frozenset(hello.capabilities),
+            self._capabilities(hello),
             displaced=displaced,
             admitted=admitted,
         )
@@ -136,6 +147,25 @@ class Nodes:
         self._forget()
         self.changed(node)
         return node
+
+    def _capabilities(self, hello: Hello) -> frozenset[str]:
+        """Those of a node; nodes of one version share them, for there are hundreds."""
+        said = frozenset(hello.capabilities)
+        if said not in self._known:
+            if len(self._known) >= VERSIONS:
+                self._known.clear()
+            self._known[said] = said, lacks(said)
+        return self._known[said][0]
+
+    def lacking(self) -> dict[str, frozenset[str]]:
+        """The fields that each connected node cannot do, where there are any."""
+        found = {node.id: self.lacks(node) for node in self.connected()}
+        return {name: fields for name, fields in found.items() if fields}
+
+    def lacks(self, node: Node) -> frozenset[str]:
+        """The fields that a node cannot do and this control plane knows."""
+        known = self._known.get(node.capabilities)
+        return known[1] if known is not None else lacks(node.capabilities)
 
     def cut(self, why: Callable[[Admitted], str]) -> None:
         """End the streams of all nodes for which there is a reason."""
@@ -190,21 +220,43 @@ class Nodes:
 
     @property
     def live(self) -> int:
-        """Connected nodes: what local limits are divided by."""
-        return sum(node.connected for node in self._nodes.values())
+        """Connected nodes, here and elsewhere: what local limits are divided by."""
+        here = {node.id for node in self._nodes.values() if node.connected}
+        return len(here) + sum(node.connected for name, node in self.elsewhere.items() if name not in here)
 
     def states(self, desired: int) -> dict[str, int]:
-        """How many nodes are in each state."""
+        """How many nodes are in each state, here and elsewhere."""
         self._forget()
         counts = dict.fromkeys(("current", "applying", "nacked", "disconnected"), 0)
-        for node in self._nodes.values():
-            counts[node.state(desired)] += 1
+        others = self._others()
+        for name, node in self._nodes.items():
+            if name not in others:
+                counts[node.state(desired)] += 1
+        for other in others.values():
+            counts[state_of(other.connected, other.acked_revision, other.nacked_revision, desired)] += 1
         return counts
 
     def view(self, desired: int) -> list[NodeMessage]:
-        """All nodes by name, as operators see them."""
+        """All nodes by name, as operators see them, here and elsewhere."""
+        shown = {node.id: node for node in self.own_view(desired)}
+        for name, other in self._others().items():
+            shown[name] = other
+            other.desired_revision = desired
+            other.state = state_of(other.connected, other.acked_revision, other.nacked_revision, desired)
+        return [node for _, node in sorted(shown.items())]
+
+    def own_view(self, desired: int) -> list[NodeMessage]:
+        """The nodes that have or had their stream here."""
         self._forget()
         return [self._message(node, desired) for _, node in sorted(self._nodes.items())]
+
+    def _others(self) -> dict[str, NodeMessage]:
+        """Those that are elsewhere; a node that is connected here is here, whatever others think."""
+        return {
+            name: other
+            for name, other in self.elsewhere.items()
+            if (node := self._nodes.get(name)) is None or (other.connected and not node.connected)
+        }
 
     def _message(self, node: Node, desired: int) -> NodeMessage:
         now = self._clock()
@@ -227,6 +279,7 @@ class Nodes:
             superseded=node.superseded,
             address=node.admitted.address,
             certificate=node.admitted.serial,
+            lacks=sorted(self.lacks(node)),
         )
 
     def _forget(self) -> None:

@@ -7,7 +7,7 @@ that another control plane overtook is drafted and checked anew on top of what t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.actor import SYSTEM, Actor
@@ -85,6 +85,10 @@ Proposing = Callable[[Committed | None], Awaitable[Proposal]]
 """Asked anew for each attempt: what brings a past revision back depends on what is there."""
 
 
+Advise = Callable[[Sequence[Changed]], Iterable[Fault]]
+"""Warnings about changes that may be made: of what nodes cannot do, for one. Called on the event loop."""
+
+
 class Service:
     """Validates and commits; reads go to `committed`. `read_only` says why nothing can be written, and what to do."""
 
@@ -94,6 +98,7 @@ class Service:
         self._writing = asyncio.Lock()
         self._index = Index()
         self.read_only = read_only
+        self.advise: Advise = lambda changes: []
 
     @property
     def committed(self) -> Committed | None:
@@ -207,8 +212,11 @@ class Service:
         table = base.table if base else Table()
         behind = abs(len(table) - len(self._index.table))
         if max(proposal.size, behind) < MANY:
-            return self._prepared(proposal.drafting, base, table)
-        return await asyncio.to_thread(self._prepared, proposal.drafting, base, table)
+            prepared = self._prepared(proposal.drafting, base, table)
+        else:
+            prepared = await asyncio.to_thread(self._prepared, proposal.drafting, base, table)
+        advice = self.advise(prepared.draft.changes())
+        return replace(prepared, plan=replace(prepared.plan, warnings=(*prepared.plan.warnings, *advice)))
 
     def _prepared(self, drafting: Drafting, base: Committed | None, table: Table) -> Prepared:
         self._index.move(table)

@@ -18,6 +18,7 @@ from controlplane.events import Events
 from controlplane.nodes import Node, Nodes
 from controlplane.publisher import Publisher
 from controlplane.pulse import Pulse
+from controlplane.snapshot import Snapshot
 from shared import log
 from shared.pb.discovery_pb2 import ControlMessage, Drain, NodeMessage
 
@@ -78,6 +79,7 @@ class Session:
         self._sent_at = 0.0
         self._beat = 0
         self._draining = self._drained = False
+        self._ahead = conversation.held.version if conversation.held is not None else None  # until that is looked at
         self._ending = ending
         self.wake = asyncio.Event()
         self._questions = node.questions = Questions(self.wake.set)
@@ -154,7 +156,7 @@ class Session:
     async def _write_config(self) -> None:
         """Send what the node should run, if it is due."""
         newest = self._publisher.for_node(self._node)
-        if newest is None:
+        if newest is None or self._is_behind(newest):
             return
         before = self._conversation.superseded
         parts = self._conversation.next(newest)
@@ -170,6 +172,14 @@ class Session:
             self._supersede(self._conversation.superseded - before, newest.revision)
         for message in parts.messages:
             await self._send(message)
+
+    def _is_behind(self, newest: Snapshot) -> bool:
+        """Whether the node came with a newer revision than we know of: then the store is looked at first, once."""
+        held, self._ahead = self._ahead, None
+        if held is None or held[0] != newest.epoch or held[1] <= newest.revision:
+            return False
+        self._publisher.poke()
+        return True
 
     async def _send(self, message: bytes) -> None:
         await self._context.write(message)

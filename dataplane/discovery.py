@@ -27,10 +27,10 @@ from dataplane.last_known_good import LastKnownGood
 from dataplane.serving import Serving
 from dataplane.settings import Settings
 from shared import __version__, log
+from shared.capabilities import ANNOUNCED
 from shared.faults import ConfigError, Fault
 from shared.pb import discovery_pb2 as pb
 from shared.pb.discovery_pb2_grpc import ConfigDiscoveryStub
-from shared.table import KINDS
 
 
 class Discovery:
@@ -158,7 +158,7 @@ class Discovery:
             node_id=self._settings.node_id,
             instance_epoch=self._instance_epoch,
             version=__version__,
-            capabilities=[*sorted(KINDS), CAPABILITY],
+            capabilities=[*ANNOUNCED, CAPABILITY],
             labels=self._settings.labels,
             held=pb.Held(revision=held.revision, digest=held.table.digest, store_epoch=held.epoch) if held else None,
         )

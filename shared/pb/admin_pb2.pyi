@@ -103,6 +103,8 @@ class Node(_message.Message):
     SUPERSEDED_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     CERTIFICATE_FIELD_NUMBER: _builtins.int
+    LACKS_FIELD_NUMBER: _builtins.int
+    REPLICA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     instance_epoch: _builtins.str
     version: _builtins.str
@@ -124,10 +126,16 @@ class Node(_message.Message):
     """where its stream comes from"""
     certificate: _builtins.str
     """the serial of the certificate that it showed, if this control plane's authority signed it"""
+    replica: _builtins.str
+    """the control plane that has its stream, where that is another one than who answers"""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[_discovery_pb2.ResourceError]: ...
+    @_builtins.property
+    def lacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """fields ("Route.cache") that this control plane knows and the node would ignore"""
+
     def __init__(
         self,
         *,
@@ -149,10 +157,12 @@ class Node(_message.Message):
         superseded: _builtins.int = ...,
         address: _builtins.str = ...,
         certificate: _builtins.str = ...,
+        lacks: _abc.Iterable[_builtins.str] | None = ...,
+        replica: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked_revision", b"acked_revision", "address", b"address", "apply_ms", b"apply_ms", "bytes_sent", b"bytes_sent", "certificate", b"certificate", "connected", b"connected", "connected_seconds", b"connected_seconds", "desired_revision", b"desired_revision", "errors", b"errors", "id", b"id", "instance_epoch", b"instance_epoch", "labels", b"labels", "last_seen_seconds", b"last_seen_seconds", "nacked_revision", b"nacked_revision", "sent_revision", b"sent_revision", "state", b"state", "superseded", b"superseded", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked_revision", b"acked_revision", "address", b"address", "apply_ms", b"apply_ms", "bytes_sent", b"bytes_sent", "certificate", b"certificate", "connected", b"connected", "connected_seconds", b"connected_seconds", "desired_revision", b"desired_revision", "errors", b"errors", "id", b"id", "instance_epoch", b"instance_epoch", "labels", b"labels", "lacks", b"lacks", "last_seen_seconds", b"last_seen_seconds", "nacked_revision", b"nacked_revision", "replica", b"replica", "sent_revision", b"sent_revision", "state", b"state", "superseded", b"superseded", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

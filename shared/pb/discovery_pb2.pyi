@@ -108,7 +108,7 @@ class Hello(_message.Message):
     version: _builtins.str
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """resource kinds and features the node can serve"""
+        """Kinds, "ask", and each field of the model that the node knows ("Route.path"); with "!" those that it does not act on."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...

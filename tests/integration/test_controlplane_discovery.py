@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import grpc
 from grpc import aio
 
+from controlplane.store import Committed
 from shared.pb.discovery_pb2 import Ack, Hello, NodeMessage, ResourceError
 from tests.integration.controlplane_node import NodeClient, Server, route, routes, serving, until
 
@@ -350,3 +351,23 @@ async def test_a_node_that_ignores_drain_is_cut_off() -> None:
         await server.discovery.drain(0.0)
         assert (await node.end())[0] is grpc.StatusCode.UNAVAILABLE
         assert server.nodes.live == 0
+
+
+async def test_a_replica_that_lags_looks_before_it_sends() -> None:
+    """A node comes with a newer revision of the same store: the store is read again, and nothing older is sent."""
+    async with connected() as (server, node):
+        node.kill()
+        await until(lambda: state(server) == "disconnected")
+        assert node.held is not None
+        newer = node.table.changed([route("r9")], [])
+        node.held.revision, node.held.digest = 2, newer.digest
+        following = asyncio.create_task(server.publisher.run())
+        try:
+            await asyncio.sleep(0)  # its first look is over: the store has nothing new
+            server.store.committed = Committed("e", 2, newer)
+            await node.connect()
+            message = await node.next()
+            assert (message.WhichOneof("message"), message.current.revision) == ("current", 2)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from shared import __version__
+from shared.capabilities import ANNOUNCED
 from shared.faults import Fault
 from shared.pb.discovery_pb2 import Held
-from shared.table import KINDS
 from tests.integration.stream_control_plane import ControlPlane, DataPlaneNode, NodeStream, control_plane, node
 from tests.integration.stream_target import names, route, table
 
@@ -39,7 +39,7 @@ async def test_hello_tells_who_comes(tmp_path: Path) -> None:
         stream = await cp.stream()
         hello = stream.hello
         assert (hello.node_id, hello.instance_epoch, hello.version) == ("n/0", "instance", __version__)
-        assert (dict(hello.labels), set(hello.capabilities)) == ({"zone": "a"}, {*KINDS, "ask"})
+        assert (dict(hello.labels), set(hello.capabilities)) == ({"zone": "a"}, {*ANNOUNCED, "ask"})
         assert not hello.HasField("held")
         assert stream.metadata["authorization"] == "Bearer t0ken"
 
