@@ -13,6 +13,7 @@ from grpc import aio
 from controlplane.auth.grpc_access import AccessVerbs
 from controlplane.explaining import NobodyAnsweredError, explain
 from controlplane.plane import Plane
+from controlplane.trust.grpc_trust import TrustVerbs
 from shared.faults import Fault
 from shared.pb.admin_pb2 import (
     ApplyConfigRequest,
@@ -37,11 +38,12 @@ from shared.redact import redacted
 Context = aio.ServicerContext[Any, Any]
 
 
-class Admin(AccessVerbs):
+class Admin(AccessVerbs, TrustVerbs):
     """Operators' verbs."""
 
     def __init__(self, plane: Plane) -> None:
-        super().__init__(plane.auth)
+        AccessVerbs.__init__(self, plane.auth)
+        TrustVerbs.__init__(self, plane.register)
         self._plane = plane
 
     async def ListNodes(self, request: ListNodesRequest, context: Context) -> ListNodesResponse:

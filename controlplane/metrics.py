@@ -38,7 +38,14 @@ def scrape(plane: Plane) -> Scrape:
         "config_source_faults": ("Faults of the configuration file as it is now", len(plane.source.status.faults)),
         "nodes_connected": ("Data planes with an open configuration stream", nodes.live),
     }
+    if plane.register is not None:
+        enrolled = len(plane.register.known.enrolled)
+        gauges["nodes_enrolled"] = ("Names of nodes that have a good certificate", enrolled)
     counters = {
+        "enrolment_refusals": (
+            "Enrolments and renewals that were refused here",
+            plane.register.refusals if plane.register is not None else 0,
+        ),
         "config_nacks": ("Revisions that a node refused", nodes.nacks),
         "drift_detected": ("Nodes found to hold something else than what was published", nodes.drifts),
         "config_superseded": ("Revisions that a node was never sent, because a newer one was there", nodes.superseded),

@@ -83,6 +83,11 @@ GRPC = {
     "/flexgate.v1.Admin/CreateUser": ADMIN,
     "/flexgate.v1.Admin/UpdateUser": ADMIN,
     "/flexgate.v1.Admin/DeleteUser": ADMIN,
+    "/flexgate.v1.Admin/CreateEnrolment": OPERATOR,
+    "/flexgate.v1.Admin/ListEnrolments": OPERATOR,
+    "/flexgate.v1.Admin/DeleteEnrolment": OPERATOR,
+    "/flexgate.v1.Admin/ListCertificates": VIEWER,
+    "/flexgate.v1.Admin/RevokeCertificate": OPERATOR,
 }
 """/service/Method -> least role. "*" stands for all methods of a service that is not ours."""
 

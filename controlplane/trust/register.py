@@ -9,14 +9,14 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Protocol
 from uuid import uuid4
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,14 +24,19 @@ from controlplane.actor import SYSTEM, VIEWER, Actor
 from controlplane.store.database import Database, DatabaseGone
 from controlplane.trust.authority import Authority, Issued, requested
 from controlplane.trust.callers import Certificate
+from controlplane.trust.messages import certificate, invitation
 from controlplane.trust.refusal import Refusal
 from controlplane.trust.tables_trust import AUTHORITY, CERTIFICATES, ENROLMENTS
 from shared import log
+from shared.faults import ConfigError, Fault
 from shared.node_uri import NAME_LIMIT, NodeName
+from shared.pb.enrolment_pb2 import Invitation, IssuedCertificate
 
 LIFETIME = timedelta(days=7)
 """How long a node's certificate is good; the node renews it when two thirds are over."""
 TOKEN_PREFIX = "fge_"
+TEXT_LIMIT = 256
+LABELS = 32
 TOKEN_SECONDS = 3600
 LONGEST_TOKEN_SECONDS = 30 * 86_400
 KEPT = timedelta(days=90)
@@ -129,8 +134,13 @@ class Register:
 
     # ---- operators
 
-    async def invite(self, actor: Actor, node: str, labels: Mapping[str, str], seconds: float = TOKEN_SECONDS) -> Token:
-        """A token that one node can enrol with, once: the named one, or any that has no certificate."""
+    async def invite(self, actor: Actor, node: str, labels: Mapping[str, str], seconds: int = TOKEN_SECONDS) -> Token:
+        """A token that one node can enrol with, once: the named one, or any that has no certificate.
+
+        ConfigError with every fault, by field.
+        """
+        if faults := list(_invitation_faults(node, labels, seconds)):
+            raise ConfigError(faults)
         token = Token(uuid4().hex, TOKEN_PREFIX + secrets.token_urlsafe(32), self._now() + seconds)
         row = {
             "id": token.id,
@@ -158,27 +168,38 @@ class Register:
             await self._audit(connection, actor, "node.enrolment.delete", f"enrolment/{id_}", {})
         return True
 
-    async def enrolments(self) -> list[Row[Any]]:
-        """All tokens that are remembered, newest first."""
-        return await self._rows(select(ENROLMENTS).order_by(ENROLMENTS.c.created_at.desc(), ENROLMENTS.c.id))
+    async def enrolments(self) -> list[Invitation]:
+        """All tokens that are remembered, without their text, newest first."""
+        rows = await self._rows(select(ENROLMENTS).order_by(ENROLMENTS.c.created_at.desc(), ENROLMENTS.c.id))
+        return [invitation(row, self._ms()) for row in rows]
 
-    async def certificates(self) -> list[Row[Any]]:
+    async def certificates(self) -> list[IssuedCertificate]:
         """All certificates that are remembered, newest first."""
-        return await self._rows(select(CERTIFICATES).order_by(CERTIFICATES.c.issued_at.desc(), CERTIFICATES.c.serial))
+        rows = await self._rows(select(CERTIFICATES).order_by(CERTIFICATES.c.issued_at.desc(), CERTIFICATES.c.serial))
+        return [certificate(row, self._ms()) for row in rows]
 
-    async def revoke(self, actor: Actor, serial: str, reason: str) -> bool:
-        """Let nobody in with this certificate any more; False where it is not known. Once more changes nothing."""
+    async def revoke(self, actor: Actor, serial: str, reason: str) -> IssuedCertificate | None:
+        """Let nobody in with this certificate any more, nor with those that renewals made before and after it.
+
+        None where it is not known. Once more changes nothing. ConfigError where the reason is too long.
+        """
+        if len(reason) > TEXT_LIMIT:
+            raise ConfigError([Fault("reason", f"must have at most {TEXT_LIMIT} characters")])
+        where = CERTIFICATES.c.serial == serial.lower()
         async with self._database.transaction() as connection:
-            where = CERTIFICATES.c.serial == serial.lower()
             row = (await connection.execute(select(CERTIFICATES).where(where))).first()
             if row is None:
-                return False
-            if row.revoked_at is None:
-                await connection.execute(update(CERTIFICATES).where(where).values(**self._revoked(actor.name, reason)))
-                detail = {"node": row.node, "reason": reason}
+                return None
+            await self._one_at_a_time(connection, row.node)
+            family = (CERTIFICATES.c.enrolment == row.enrolment, CERTIFICATES.c.revoked_at.is_(None))
+            revoking = update(CERTIFICATES).where(*family, CERTIFICATES.c.not_after > self._ms())
+            count = (await connection.execute(revoking.values(**self._revoked(actor.name, reason)))).rowcount
+            row = (await connection.execute(select(CERTIFICATES).where(where))).one()
+            if count:
+                detail = {"node": row.node, "reason": reason, "certificates": count}
                 await self._audit(connection, actor, "node.certificate.revoke", f"certificate/{row.serial}", detail)
         await self.refresh()
-        return True
+        return certificate(row, self._ms())
 
     # ---- nodes
 
@@ -193,15 +214,16 @@ class Register:
         await self.refresh()
         return issued
 
-    async def renew(self, certificate: Certificate | None, request: str, address: str) -> Issued:
+    async def renew(self, shown: Certificate | None, request: str, address: str) -> Issued:
         """The next certificate of the node that shows this one; Refusal where it is none of ours, or revoked."""
-        node = certificate.node if certificate is not None else None
+        node = shown.node if shown is not None else None
         actor = Actor(f"node {node.name if node else ''}", VIEWER, address)
         try:
-            if certificate is None or node is None or not certificate.ours:
+            if shown is None or node is None or not shown.ours:
                 raise Refusal("renewal needs the certificate that this control plane gave")
             async with self._database.transaction() as connection:
-                issued = await self._renew(connection, actor, certificate.serial, request)
+                await self._one_at_a_time(connection, node.name)
+                issued = await self._renew(connection, actor, shown.serial, request)
         except Refusal as refusal:
             await self._refused(actor, "node.renew.refused", node.name if node else "", refusal)
             raise
@@ -213,6 +235,7 @@ class Register:
             raise Refusal(f"a node's name has 1 to {NAME_LIMIT} printable characters")
         requested(request, node)  # a mistake there must not cost the token
         async with self._database.transaction() as connection:
+            await self._one_at_a_time(connection, node)
             row = await self._redeem(connection, token, node)
             await self._alone(connection, node, invited=bool(row.node))
             detail = {"node": node, "labels": row.labels, "enrolment": row.id}
@@ -234,6 +257,12 @@ class Register:
         if not (await connection.execute(use.values(used_at=self._ms(), used_by=node))).rowcount:
             raise Refusal("the enrolment token was used already; each is for one node, once")
         return row
+
+    async def _one_at_a_time(self, connection: AsyncConnection, node: str) -> None:
+        """Nobody else enrols, renews or revokes this node until the transaction is over, on any replica."""
+        if not self._database.is_sqlite:  # which has one writer anyway
+            number = int.from_bytes(sha256(b"flexgate node " + node.encode()).digest()[:8], "big", signed=True)
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
     async def _alone(self, connection: AsyncConnection, node: str, *, invited: bool) -> None:
         """No other node has a good certificate of this name. An invitation by name replaces what there is."""
@@ -315,6 +344,15 @@ async def kept_authority(database: Database, audit: Audit, now: Callable[[], flo
                 await audit(connection, SYSTEM, "authority.create", "authority", {"fingerprint": made.fingerprint})
         except IntegrityError:
             continue  # another replica was first
+
+
+def _invitation_faults(node: str, labels: Mapping[str, str], seconds: int) -> Iterator[Fault]:
+    if len(node) > NAME_LIMIT or (node and not node.isprintable()):
+        yield Fault("node", f"must be a text of at most {NAME_LIMIT} printable characters")
+    if len(labels) > LABELS or "" in labels or any(len(word) > TEXT_LIMIT for pair in labels.items() for word in pair):
+        yield Fault("labels", f"must be at most {LABELS}, with names and values of at most {TEXT_LIMIT} characters")
+    if not 1 <= seconds <= LONGEST_TOKEN_SECONDS:
+        yield Fault("expiresIn", f"must be a number of seconds from 1 to {LONGEST_TOKEN_SECONDS}")
 
 
 def _digest(token: str) -> str:

@@ -5,23 +5,22 @@ Thin over the register; docs/reference/rest.md has the shapes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-import orjson
 from aiohttp import web
-from sqlalchemy import Row
+from google.protobuf.message import Message
 
 from controlplane.auth.gate import actor_of
+from controlplane.auth.messages import parsed, shown
+from controlplane.fault_text import fields_of
 from controlplane.listing import page
 from controlplane.problem import Problem, json_response
-from controlplane.trust.register import LONGEST_TOKEN_SECONDS, TOKEN_SECONDS, Register
-from shared.node_uri import NAME_LIMIT
+from controlplane.store.database import DatabaseGone
+from controlplane.trust.register import TOKEN_SECONDS, Register
+from shared.faults import ConfigError
+from shared.pb.enrolment_pb2 import CreateEnrolmentRequest, RevokeCertificateRequest
 from shared.timestamp import timestamp
-
-LABELS = 32
-LABEL_CHARACTERS = 256
-Json = dict[str, Any]
 
 
 class NodeTrust:
@@ -57,126 +56,65 @@ class NodeTrust:
 
     async def enrolments(self, request: web.Request) -> web.Response:
         """All tokens that are remembered, without their text."""
-        now = self.register.now * 1000
-        items = [_enrolment(row, now) for row in await self.register.enrolments()]
-        return _listed("enrolments", items, request, ("id", "node", "state", "usedBy"))
+        with _answering():
+            found = await self.register.enrolments()
+        return _listed("enrolments", found, request, ("id", "node", "state", "usedBy"))
 
     async def invite(self, request: web.Request) -> web.Response:
         """A new token; its text is in this answer and nowhere else."""
-        body = await _body(request, {"node", "labels", "expiresIn"})
-        faults: list[Json] = []
-        node, labels = _node(body, faults), _labels(body, faults)
-        seconds = body.get("expiresIn", TOKEN_SECONDS)
-        if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= LONGEST_TOKEN_SECONDS:
-            message = f"must be a number of seconds from 1 to {LONGEST_TOKEN_SECONDS}"
-            faults.append({"path": "expiresIn", "message": message})
-        if faults:
-            raise Problem(400, "the enrolment is not as it must be", faults)
-        token = await self.register.invite(actor_of(request), node, labels, float(seconds))
+        register = self.register
+        asked = await parsed(request, CreateEnrolmentRequest())
+        seconds = asked.expires_in if asked.HasField("expires_in") else TOKEN_SECONDS
+        with _answering():
+            token = await register.invite(actor_of(request), asked.node, asked.labels, seconds)
         answer = {
             "id": token.id,
             "token": token.text,
-            "node": node,
-            "labels": labels,
+            "node": asked.node,
+            "labels": dict(asked.labels),
             "expiresAt": timestamp(token.expires),
-            "fingerprint": self.register.authority.fingerprint,
+            "fingerprint": register.authority.fingerprint,
         }
         return json_response(answer, 201)
 
     async def withdraw(self, request: web.Request) -> web.Response:
         """Make a token useless that was not used yet."""
         id_ = request.match_info["id"]
-        if not await self.register.withdraw(actor_of(request), id_):
-            raise Problem(404, f"there is no unused enrolment {id_!r}")
+        with _answering():
+            if not await self.register.withdraw(actor_of(request), id_):
+                raise Problem(404, f"there is no unused enrolment {id_!r}")
         return web.Response(status=204)
 
     async def certificates(self, request: web.Request) -> web.Response:
         """All certificates that are remembered."""
-        now = self.register.now * 1000
-        items = [_certificate(row, now) for row in await self.register.certificates()]
-        return _listed("certificates", items, request, ("serial", "node", "state"))
+        with _answering():
+            found = await self.register.certificates()
+        return _listed("certificates", found, request, ("serial", "node", "state", "enrolment"))
 
     async def revoke(self, request: web.Request) -> web.Response:
-        """End the stream of the node with this certificate, and let nobody in with it again."""
-        serial = request.match_info["id"]
-        body = await _body(request, {"reason"})
-        reason = body.get("reason", "")
-        if not isinstance(reason, str) or len(reason) > LABEL_CHARACTERS:
-            fault: Json = {"path": "reason", "message": f"must be a text of at most {LABEL_CHARACTERS} characters"}
-            raise Problem(400, "the reason is not as it must be", [fault])
-        if not await self.register.revoke(actor_of(request), serial, reason):
+        """End the streams of the node with this certificate, and let nobody in with it again."""
+        register, serial = self.register, request.match_info["id"]
+        asked = RevokeCertificateRequest()
+        if request.can_read_body:
+            asked = await parsed(request, asked, "serial")
+        with _answering():
+            revoked = await register.revoke(actor_of(request), serial, asked.reason)
+        if revoked is None:
             raise Problem(404, f"there is no certificate {serial!r}")
-        now = self.register.now * 1000
-        found = [row for row in await self.register.certificates() if row.serial == serial.lower()]
-        return json_response(_certificate(found[0], now))
+        return json_response(shown(revoked))
 
 
-async def _body(request: web.Request, known: set[str]) -> Json:
-    """The JSON object of a request; none is an empty one."""
-    raw = await request.read()
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Faults and a lost database as answers."""
     try:
-        body = orjson.loads(raw) if raw.strip() else {}
-    except orjson.JSONDecodeError as error:
-        raise Problem(400, f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise Problem(400, "the body must be a JSON object")
-    if unknown := sorted(set(body) - known):
-        faults: list[Json] = [{"path": key, "message": "there is no such field"} for key in unknown]
-        raise Problem(400, f"the body may have {', '.join(sorted(known))}", faults)
-    return body
+        yield
+    except ConfigError as error:
+        raise Problem(400, str(error), [fields_of(fault) for fault in error.faults]) from error
+    except DatabaseGone as error:
+        raise Problem(503, str(error)) from error
 
 
-def _node(body: Mapping[str, object], faults: list[Json]) -> str:
-    node = body.get("node", "")
-    if isinstance(node, str) and len(node) <= NAME_LIMIT and (not node or node.isprintable()):
-        return node
-    faults.append({"path": "node", "message": f"must be a text of at most {NAME_LIMIT} printable characters"})
-    return ""
-
-
-def _labels(body: Mapping[str, object], faults: list[Json]) -> dict[str, str]:
-    labels = body.get("labels", {})
-    good = isinstance(labels, dict) and len(labels) <= LABELS
-    if isinstance(labels, dict) and good:
-        texts = [text for pair in labels.items() for text in pair]
-        if all(isinstance(text, str) and len(text) <= LABEL_CHARACTERS for text in texts) and "" not in labels:
-            return labels
-    message = f"must be an object of at most {LABELS} texts of at most {LABEL_CHARACTERS} characters"
-    faults.append({"path": "labels", "message": message})
-    return {}
-
-
-def _enrolment(row: Row[Any], now: float) -> Json:
-    state = "used" if row.used_at is not None else "expired" if row.expires_at <= now else "unused"
-    return {
-        "id": row.id,
-        "node": row.node,
-        "labels": row.labels,
-        "state": state,
-        "createdAt": timestamp(row.created_at / 1000),
-        "createdBy": row.created_by,
-        "expiresAt": timestamp(row.expires_at / 1000),
-        "usedAt": timestamp(row.used_at / 1000) if row.used_at is not None else None,
-        "usedBy": row.used_by,
-    }
-
-
-def _certificate(row: Row[Any], now: float) -> Json:
-    state = "revoked" if row.revoked_at is not None else "expired" if row.not_after <= now else "good"
-    return {
-        "serial": row.serial,
-        "node": row.node,
-        "labels": row.labels,
-        "state": state,
-        "issuedAt": timestamp(row.issued_at / 1000),
-        "notAfter": timestamp(row.not_after / 1000),
-        "enrolment": row.enrolment,
-        "revokedAt": timestamp(row.revoked_at / 1000) if row.revoked_at is not None else None,
-        "revokedBy": row.revoked_by,
-        "reason": row.reason,
-    }
-
-
-def _listed(name: str, items: list[Json], request: web.Request, filters: tuple[str, ...]) -> web.Response:
-    shown = page(items, request.query, filters)
-    return json_response({"total": shown.total, name: shown.items, "nextCursor": shown.cursor})
+def _listed(name: str, found: Iterable[Message], request: web.Request, filters: tuple[str, ...]) -> web.Response:
+    part = page([shown(message) for message in found], request.query, filters)
+    return json_response({"total": part.total, name: part.items, "nextCursor": part.cursor})

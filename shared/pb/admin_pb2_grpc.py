@@ -5,6 +5,7 @@ import warnings
 
 from shared.pb import access_pb2 as flexgate_dot_v1_dot_access__pb2
 from shared.pb import admin_pb2 as flexgate_dot_v1_dot_admin__pb2
+from shared.pb import enrolment_pb2 as flexgate_dot_v1_dot_enrolment__pb2
 from shared.pb import resources_pb2 as flexgate_dot_v1_dot_resources__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -116,6 +117,31 @@ class AdminStub:
                 request_serializer=flexgate_dot_v1_dot_access__pb2.DeleteUserRequest.SerializeToString,
                 response_deserializer=flexgate_dot_v1_dot_access__pb2.DeleteUserResponse.FromString,
                 _registered_method=True)
+        self.CreateEnrolment = channel.unary_unary(
+                '/flexgate.v1.Admin/CreateEnrolment',
+                request_serializer=flexgate_dot_v1_dot_enrolment__pb2.CreateEnrolmentRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_enrolment__pb2.CreateEnrolmentResponse.FromString,
+                _registered_method=True)
+        self.ListEnrolments = channel.unary_unary(
+                '/flexgate.v1.Admin/ListEnrolments',
+                request_serializer=flexgate_dot_v1_dot_enrolment__pb2.ListEnrolmentsRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_enrolment__pb2.ListEnrolmentsResponse.FromString,
+                _registered_method=True)
+        self.DeleteEnrolment = channel.unary_unary(
+                '/flexgate.v1.Admin/DeleteEnrolment',
+                request_serializer=flexgate_dot_v1_dot_enrolment__pb2.DeleteEnrolmentRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_enrolment__pb2.DeleteEnrolmentResponse.FromString,
+                _registered_method=True)
+        self.ListCertificates = channel.unary_unary(
+                '/flexgate.v1.Admin/ListCertificates',
+                request_serializer=flexgate_dot_v1_dot_enrolment__pb2.ListCertificatesRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_enrolment__pb2.ListCertificatesResponse.FromString,
+                _registered_method=True)
+        self.RevokeCertificate = channel.unary_unary(
+                '/flexgate.v1.Admin/RevokeCertificate',
+                request_serializer=flexgate_dot_v1_dot_enrolment__pb2.RevokeCertificateRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_enrolment__pb2.IssuedCertificate.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -217,6 +243,36 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateEnrolment(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEnrolments(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEnrolment(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCertificates(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeCertificate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -299,6 +355,31 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.DeleteUser,
                     request_deserializer=flexgate_dot_v1_dot_access__pb2.DeleteUserRequest.FromString,
                     response_serializer=flexgate_dot_v1_dot_access__pb2.DeleteUserResponse.SerializeToString,
+            ),
+            'CreateEnrolment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateEnrolment,
+                    request_deserializer=flexgate_dot_v1_dot_enrolment__pb2.CreateEnrolmentRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_enrolment__pb2.CreateEnrolmentResponse.SerializeToString,
+            ),
+            'ListEnrolments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEnrolments,
+                    request_deserializer=flexgate_dot_v1_dot_enrolment__pb2.ListEnrolmentsRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_enrolment__pb2.ListEnrolmentsResponse.SerializeToString,
+            ),
+            'DeleteEnrolment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEnrolment,
+                    request_deserializer=flexgate_dot_v1_dot_enrolment__pb2.DeleteEnrolmentRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_enrolment__pb2.DeleteEnrolmentResponse.SerializeToString,
+            ),
+            'ListCertificates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCertificates,
+                    request_deserializer=flexgate_dot_v1_dot_enrolment__pb2.ListCertificatesRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_enrolment__pb2.ListCertificatesResponse.SerializeToString,
+            ),
+            'RevokeCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeCertificate,
+                    request_deserializer=flexgate_dot_v1_dot_enrolment__pb2.RevokeCertificateRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_enrolment__pb2.IssuedCertificate.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -733,6 +814,141 @@ class Admin:
             '/flexgate.v1.Admin/DeleteUser',
             flexgate_dot_v1_dot_access__pb2.DeleteUserRequest.SerializeToString,
             flexgate_dot_v1_dot_access__pb2.DeleteUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateEnrolment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/CreateEnrolment',
+            flexgate_dot_v1_dot_enrolment__pb2.CreateEnrolmentRequest.SerializeToString,
+            flexgate_dot_v1_dot_enrolment__pb2.CreateEnrolmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEnrolments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/ListEnrolments',
+            flexgate_dot_v1_dot_enrolment__pb2.ListEnrolmentsRequest.SerializeToString,
+            flexgate_dot_v1_dot_enrolment__pb2.ListEnrolmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEnrolment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/DeleteEnrolment',
+            flexgate_dot_v1_dot_enrolment__pb2.DeleteEnrolmentRequest.SerializeToString,
+            flexgate_dot_v1_dot_enrolment__pb2.DeleteEnrolmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCertificates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/ListCertificates',
+            flexgate_dot_v1_dot_enrolment__pb2.ListCertificatesRequest.SerializeToString,
+            flexgate_dot_v1_dot_enrolment__pb2.ListCertificatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/RevokeCertificate',
+            flexgate_dot_v1_dot_enrolment__pb2.RevokeCertificateRequest.SerializeToString,
+            flexgate_dot_v1_dot_enrolment__pb2.IssuedCertificate.FromString,
             options,
             channel_credentials,
             insecure,

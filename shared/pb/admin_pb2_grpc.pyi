@@ -6,6 +6,7 @@ What operators do, over gRPC: the same verbs as the REST API, over the same serv
 from collections import abc as _abc
 from shared.pb import access_pb2 as _access_pb2
 from shared.pb import admin_pb2 as _admin_pb2
+from shared.pb import enrolment_pb2 as _enrolment_pb2
 from shared.pb import resources_pb2 as _resources_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -49,6 +50,11 @@ class AdminStub:
     CreateUser: _grpc.UnaryUnaryMultiCallable[_access_pb2.CreateUserRequest, _access_pb2.User]
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_access_pb2.UpdateUserRequest, _access_pb2.User]
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_access_pb2.DeleteUserRequest, _access_pb2.DeleteUserResponse]
+    CreateEnrolment: _grpc.UnaryUnaryMultiCallable[_enrolment_pb2.CreateEnrolmentRequest, _enrolment_pb2.CreateEnrolmentResponse]
+    ListEnrolments: _grpc.UnaryUnaryMultiCallable[_enrolment_pb2.ListEnrolmentsRequest, _enrolment_pb2.ListEnrolmentsResponse]
+    DeleteEnrolment: _grpc.UnaryUnaryMultiCallable[_enrolment_pb2.DeleteEnrolmentRequest, _enrolment_pb2.DeleteEnrolmentResponse]
+    ListCertificates: _grpc.UnaryUnaryMultiCallable[_enrolment_pb2.ListCertificatesRequest, _enrolment_pb2.ListCertificatesResponse]
+    RevokeCertificate: _grpc.UnaryUnaryMultiCallable[_enrolment_pb2.RevokeCertificateRequest, _enrolment_pb2.IssuedCertificate]
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
@@ -69,6 +75,11 @@ class AdminAsyncStub(AdminStub):
     CreateUser: _aio.UnaryUnaryMultiCallable[_access_pb2.CreateUserRequest, _access_pb2.User]  # type: ignore[assignment]
     UpdateUser: _aio.UnaryUnaryMultiCallable[_access_pb2.UpdateUserRequest, _access_pb2.User]  # type: ignore[assignment]
     DeleteUser: _aio.UnaryUnaryMultiCallable[_access_pb2.DeleteUserRequest, _access_pb2.DeleteUserResponse]  # type: ignore[assignment]
+    CreateEnrolment: _aio.UnaryUnaryMultiCallable[_enrolment_pb2.CreateEnrolmentRequest, _enrolment_pb2.CreateEnrolmentResponse]  # type: ignore[assignment]
+    ListEnrolments: _aio.UnaryUnaryMultiCallable[_enrolment_pb2.ListEnrolmentsRequest, _enrolment_pb2.ListEnrolmentsResponse]  # type: ignore[assignment]
+    DeleteEnrolment: _aio.UnaryUnaryMultiCallable[_enrolment_pb2.DeleteEnrolmentRequest, _enrolment_pb2.DeleteEnrolmentResponse]  # type: ignore[assignment]
+    ListCertificates: _aio.UnaryUnaryMultiCallable[_enrolment_pb2.ListCertificatesRequest, _enrolment_pb2.ListCertificatesResponse]  # type: ignore[assignment]
+    RevokeCertificate: _aio.UnaryUnaryMultiCallable[_enrolment_pb2.RevokeCertificateRequest, _enrolment_pb2.IssuedCertificate]  # type: ignore[assignment]
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -182,5 +193,40 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _access_pb2.DeleteUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.DeleteUserResponse, _abc.Awaitable[_access_pb2.DeleteUserResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CreateEnrolment(
+        self,
+        request: _enrolment_pb2.CreateEnrolmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrolment_pb2.CreateEnrolmentResponse, _abc.Awaitable[_enrolment_pb2.CreateEnrolmentResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListEnrolments(
+        self,
+        request: _enrolment_pb2.ListEnrolmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrolment_pb2.ListEnrolmentsResponse, _abc.Awaitable[_enrolment_pb2.ListEnrolmentsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteEnrolment(
+        self,
+        request: _enrolment_pb2.DeleteEnrolmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrolment_pb2.DeleteEnrolmentResponse, _abc.Awaitable[_enrolment_pb2.DeleteEnrolmentResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListCertificates(
+        self,
+        request: _enrolment_pb2.ListCertificatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrolment_pb2.ListCertificatesResponse, _abc.Awaitable[_enrolment_pb2.ListCertificatesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RevokeCertificate(
+        self,
+        request: _enrolment_pb2.RevokeCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enrolment_pb2.IssuedCertificate, _abc.Awaitable[_enrolment_pb2.IssuedCertificate]]: ...
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

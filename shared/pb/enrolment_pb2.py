@@ -24,13 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66lexgate/v1/enrolment.proto\x12\x0b\x66lexgate.v1\"\x14\n\x12\x41uthoritiesRequest\"*\n\x13\x41uthoritiesResponse\x12\x13\n\x0b\x61uthorities\x18\x01 \x01(\t\"D\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x17\n\x0fsigning_request\x18\x03 \x01(\t\"\'\n\x0cRenewRequest\x12\x17\n\x0fsigning_request\x18\x01 \x01(\t\";\n\x0fNodeCertificate\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\x12\x13\n\x0b\x61uthorities\x18\x02 \x01(\t2\xe1\x01\n\tEnrolment\x12P\n\x0b\x41uthorities\x12\x1f.flexgate.v1.AuthoritiesRequest\x1a .flexgate.v1.AuthoritiesResponse\x12@\n\x05\x45nrol\x12\x19.flexgate.v1.EnrolRequest\x1a\x1c.flexgate.v1.NodeCertificate\x12@\n\x05Renew\x12\x19.flexgate.v1.RenewRequest\x1a\x1c.flexgate.v1.NodeCertificateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66lexgate/v1/enrolment.proto\x12\x0b\x66lexgate.v1\"\x14\n\x12\x41uthoritiesRequest\"*\n\x13\x41uthoritiesResponse\x12\x13\n\x0b\x61uthorities\x18\x01 \x01(\t\"D\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x17\n\x0fsigning_request\x18\x03 \x01(\t\"\'\n\x0cRenewRequest\x12\x17\n\x0fsigning_request\x18\x01 \x01(\t\"\xf7\x01\n\nInvitation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x33\n\x06labels\x18\x03 \x03(\x0b\x32#.flexgate.v1.Invitation.LabelsEntry\x12\r\n\x05state\x18\x04 \x01(\t\x12\x12\n\ncreated_at\x18\x05 \x01(\t\x12\x12\n\ncreated_by\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\t\x12\x0f\n\x07used_at\x18\x08 \x01(\t\x12\x0f\n\x07used_by\x18\t \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9c\x02\n\x11IssuedCertificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12:\n\x06labels\x18\x03 \x03(\x0b\x32*.flexgate.v1.IssuedCertificate.LabelsEntry\x12\r\n\x05state\x18\x04 \x01(\t\x12\x11\n\tissued_at\x18\x05 \x01(\t\x12\x11\n\tnot_after\x18\x06 \x01(\t\x12\x11\n\tenrolment\x18\x07 \x01(\t\x12\x12\n\nrevoked_at\x18\x08 \x01(\t\x12\x12\n\nrevoked_by\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbe\x01\n\x16\x43reateEnrolmentRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12?\n\x06labels\x18\x02 \x03(\x0b\x32/.flexgate.v1.CreateEnrolmentRequest.LabelsEntry\x12\x17\n\nexpires_in\x18\x03 \x01(\rH\x00\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x0b_expires_in\"i\n\x17\x43reateEnrolmentResponse\x12*\n\tenrolment\x18\x01 \x01(\x0b\x32\x17.flexgate.v1.Invitation\x12\r\n\x05token\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\"\x17\n\x15ListEnrolmentsRequest\"E\n\x16ListEnrolmentsResponse\x12+\n\nenrolments\x18\x01 \x03(\x0b\x32\x17.flexgate.v1.Invitation\"$\n\x16\x44\x65leteEnrolmentRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteEnrolmentResponse\"\'\n\x17ListCertificatesRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"P\n\x18ListCertificatesResponse\x12\x34\n\x0c\x63\x65rtificates\x18\x01 \x03(\x0b\x32\x1e.flexgate.v1.IssuedCertificate\":\n\x18RevokeCertificateRequest\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\";\n\x0fNodeCertificate\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\x12\x13\n\x0b\x61uthorities\x18\x02 \x01(\t2\xe1\x01\n\tEnrolment\x12P\n\x0b\x41uthorities\x12\x1f.flexgate.v1.AuthoritiesRequest\x1a .flexgate.v1.AuthoritiesResponse\x12@\n\x05\x45nrol\x12\x19.flexgate.v1.EnrolRequest\x1a\x1c.flexgate.v1.NodeCertificate\x12@\n\x05Renew\x12\x19.flexgate.v1.RenewRequest\x1a\x1c.flexgate.v1.NodeCertificateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shared.pb.enrolment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_INVITATION_LABELSENTRY']._loaded_options = None
+  _globals['_INVITATION_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_ISSUEDCERTIFICATE_LABELSENTRY']._loaded_options = None
+  _globals['_ISSUEDCERTIFICATE_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_CREATEENROLMENTREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_CREATEENROLMENTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_AUTHORITIESREQUEST']._serialized_start=44
   _globals['_AUTHORITIESREQUEST']._serialized_end=64
   _globals['_AUTHORITIESRESPONSE']._serialized_start=66
@@ -39,8 +45,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLREQUEST']._serialized_end=178
   _globals['_RENEWREQUEST']._serialized_start=180
   _globals['_RENEWREQUEST']._serialized_end=219
-  _globals['_NODECERTIFICATE']._serialized_start=221
-  _globals['_NODECERTIFICATE']._serialized_end=280
-  _globals['_ENROLMENT']._serialized_start=283
-  _globals['_ENROLMENT']._serialized_end=508
+  _globals['_INVITATION']._serialized_start=222
+  _globals['_INVITATION']._serialized_end=469
+  _globals['_INVITATION_LABELSENTRY']._serialized_start=424
+  _globals['_INVITATION_LABELSENTRY']._serialized_end=469
+  _globals['_ISSUEDCERTIFICATE']._serialized_start=472
+  _globals['_ISSUEDCERTIFICATE']._serialized_end=756
+  _globals['_ISSUEDCERTIFICATE_LABELSENTRY']._serialized_start=424
+  _globals['_ISSUEDCERTIFICATE_LABELSENTRY']._serialized_end=469
+  _globals['_CREATEENROLMENTREQUEST']._serialized_start=759
+  _globals['_CREATEENROLMENTREQUEST']._serialized_end=949
+  _globals['_CREATEENROLMENTREQUEST_LABELSENTRY']._serialized_start=424
+  _globals['_CREATEENROLMENTREQUEST_LABELSENTRY']._serialized_end=469
+  _globals['_CREATEENROLMENTRESPONSE']._serialized_start=951
+  _globals['_CREATEENROLMENTRESPONSE']._serialized_end=1056
+  _globals['_LISTENROLMENTSREQUEST']._serialized_start=1058
+  _globals['_LISTENROLMENTSREQUEST']._serialized_end=1081
+  _globals['_LISTENROLMENTSRESPONSE']._serialized_start=1083
+  _globals['_LISTENROLMENTSRESPONSE']._serialized_end=1152
+  _globals['_DELETEENROLMENTREQUEST']._serialized_start=1154
+  _globals['_DELETEENROLMENTREQUEST']._serialized_end=1190
+  _globals['_DELETEENROLMENTRESPONSE']._serialized_start=1192
+  _globals['_DELETEENROLMENTRESPONSE']._serialized_end=1217
+  _globals['_LISTCERTIFICATESREQUEST']._serialized_start=1219
+  _globals['_LISTCERTIFICATESREQUEST']._serialized_end=1258
+  _globals['_LISTCERTIFICATESRESPONSE']._serialized_start=1260
+  _globals['_LISTCERTIFICATESRESPONSE']._serialized_end=1340
+  _globals['_REVOKECERTIFICATEREQUEST']._serialized_start=1342
+  _globals['_REVOKECERTIFICATEREQUEST']._serialized_end=1400
+  _globals['_NODECERTIFICATE']._serialized_start=1402
+  _globals['_NODECERTIFICATE']._serialized_end=1461
+  _globals['_ENROLMENT']._serialized_start=1464
+  _globals['_ENROLMENT']._serialized_end=1689
 # @@protoc_insertion_point(module_scope)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.e2e.process import DEADLINE, Process, running
 from tests.support.client import ask, get, post
 
 TOKEN = "admin-token-of-the-tests"
+JSON = "Content-Type: application/json"
 _PAUSE = 0.02
 """Seconds between two questions: polling must not take the processor from what is tested."""
 
@@ -43,14 +43,14 @@ class Replica:
     async def token(self) -> tuple[str, str]:
         """(a new enrolment token, the fingerprint to trust)."""
         lines = "Connection: close", f"Authorization: Bearer {TOKEN}"
-        answer = await ask(self.port, post(json.dumps({}).encode(), "/api/nodes/enrolments", *lines))
+        answer = await ask(self.port, post(b"{}", "/api/nodes/enrolments", *lines, JSON))
         assert answer.status == 201, (answer.status, answer.body)
         return answer.json["token"], answer.json["fingerprint"]
 
     async def revoke(self, serial: str) -> None:
         """Let nobody in with this certificate any more."""
         lines = "Connection: close", f"Authorization: Bearer {TOKEN}"
-        answer = await ask(self.port, post(b"{}", f"/api/nodes/certificates/{serial}/revoke", *lines))
+        answer = await ask(self.port, post(b"{}", f"/api/nodes/certificates/{serial}/revoke", *lines, JSON))
         assert answer.status == 200, (answer.status, answer.body)
 
     async def nodes(self, accept: Callable[[list[Any]], bool]) -> list[Any]:

@@ -22,11 +22,20 @@ from dataplane import identity
 from dataplane.enrolling import Enrolling
 from dataplane.settings import StreamTls
 from shared.node_uri import CONTROL_PLANE, NodeName
-from shared.pb.enrolment_pb2 import EnrolRequest, RenewRequest
+from shared.pb.admin_pb2_grpc import AdminStub
+from shared.pb.enrolment_pb2 import (
+    CreateEnrolmentRequest,
+    DeleteEnrolmentRequest,
+    EnrolRequest,
+    ListCertificatesRequest,
+    ListEnrolmentsRequest,
+    RenewRequest,
+    RevokeCertificateRequest,
+)
 from shared.pb.enrolment_pb2_grpc import EnrolmentStub
 from tests.integration.controlplane_node import NodeClient, until
 from tests.integration.stream_control_plane import DataPlaneNode, node
-from tests.integration.test_controlplane_app import Client, rest, started
+from tests.integration.test_controlplane_app import AS_BOSS, Client, rest, started
 from tests.support.deadline import eventually
 
 
@@ -255,6 +264,39 @@ async def test_what_is_wrong_with_an_invitation(control: Enrolled, body: Any, pa
     """A wrong field is told by its path, and makes no token."""
     status, answer, _ = await control.client.ask("/api/nodes/enrolments", "POST", json=body)
     assert (status, [detail["path"] for detail in answer["details"]]) == (400, [path])
+
+
+async def test_the_verbs_over_grpc(control: Enrolled, tmp_path: Path) -> None:
+    """Operators do over gRPC what they do over REST; nodes and strangers do not."""
+    authority = control.plane.register.authority.pem if control.plane.register else ""
+    options = (("grpc.ssl_target_name_override", CONTROL_PLANE),)
+    async with aio.secure_channel(
+        control.address, grpc.ssl_channel_credentials(authority.encode()), options=options
+    ) as channel:
+        admin = AdminStub(channel)
+        asked = CreateEnrolmentRequest(node="a", labels={"zone": "x"}, expires_in=60)
+        with pytest.raises(aio.AioRpcError, match="bearer token"):
+            await admin.CreateEnrolment(asked)
+        made = await admin.CreateEnrolment(asked, metadata=AS_BOSS)
+        assert made.fingerprint == f"sha256:{control.fingerprint}"
+        async with control.node(tmp_path, "a", enrol_token=made.token):
+            await control.connected("a")
+            [listed] = (await admin.ListEnrolments(ListEnrolmentsRequest(), metadata=AS_BOSS)).enrolments
+            assert (listed.id, listed.state, listed.used_by) == (made.enrolment.id, "used", "a")
+            found = await admin.ListCertificates(ListCertificatesRequest(node="a"), metadata=AS_BOSS)
+            [certificate] = found.certificates
+            revoking = RevokeCertificateRequest(serial=certificate.serial, reason="lost")
+            assert (await admin.RevokeCertificate(revoking, metadata=AS_BOSS)).state == "revoked"
+            await until(lambda: not control.shown("a").connected)
+        for call in (
+            admin.DeleteEnrolment(DeleteEnrolmentRequest(id=listed.id), metadata=AS_BOSS),
+            admin.RevokeCertificate(RevokeCertificateRequest(serial="0"), metadata=AS_BOSS),
+        ):
+            with pytest.raises(aio.AioRpcError) as refused:
+                await call
+            assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+        with pytest.raises(aio.AioRpcError, match="expiresIn"):
+            await admin.CreateEnrolment(CreateEnrolmentRequest(expires_in=0), metadata=AS_BOSS)
 
 
 async def test_without_tls_there_is_no_enrolment(tmp_path: Path) -> None:
