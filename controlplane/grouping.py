@@ -21,6 +21,8 @@ from shared.table import SETTINGS, Key, Table, pack, unpack
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
 """A segment of a path that stands for itself; others are parameters, or may be another spelling of the same."""
+FEW = 256
+"""Edits that are put into a view one by one; with more it is made anew."""
 Groups = frozenset[str]
 """The names of the groups that a node is in."""
 
@@ -37,6 +39,11 @@ class Facts:
     path: str = ""  # of a route
     consumer: str = ""  # of a credential
 
+    @property
+    def place(self) -> object:
+        """What decides in which views it is, and what else is in them because of it."""
+        return self.groups, self.leads_to, self.asks, self.consumer
+
 
 class Grouping:
     """A table and its facts; those of a resource that did not change are taken over from the grouping before."""
@@ -45,11 +52,28 @@ class Grouping:
         self.table = table
         self.settings = cast(Settings, unpack(table[SETTINGS])) if SETTINGS in table else Settings()
         self._facts: dict[Key, Facts] = {}
+        self._edited: list[Key] | None = None
         if self.settings.node_groups:
-            known = before._facts if before is not None else {}
-            for key, resource in table.items():
-                fact = known.get(key)
-                self._facts[key] = fact if fact is not None and fact.resource is resource else facts(resource)
+            self._edited = self._learn(before._facts if before is not None else {})
+
+    def _learn(self, known: Mapping[Key, Facts]) -> list[Key] | None:
+        """The facts of all resources; which of them were edited, where nothing else happened that matters to views."""
+        edited: list[Key] | None = []
+        for key, resource in self.table.items():
+            fact = known.get(key)
+            if fact is None or fact.resource is not resource:
+                before, fact = fact, facts(resource)
+                placed = self._stays(key, before, fact)
+                edited = [*edited, key] if edited is not None and placed and len(edited) < FEW else None
+            self._facts[key] = fact
+        return edited if len(known) == len(self._facts) else None
+
+    def _stays(self, key: Key, before: Facts | None, after: Facts) -> bool:
+        """Whether an edit leaves every view with the resources that it has."""
+        if before is None or key == SETTINGS or before.place != after.place:
+            return False
+        # The settings of a view depend on its paths only where they name some.
+        return before.path == after.path or not (self.settings.rate_limit.per_route or self.settings.priorities)
 
     @property
     def divided(self) -> bool:
@@ -69,6 +93,15 @@ class Grouping:
             return Table(wanted.values())
         upserts = [one for key, one in wanted.items() if (old := before.get(key)) is not one and old != one]
         return before.changed(upserts, [key for key in before if key not in wanted])
+
+    def edited(self, before: Table) -> Table | None:
+        """The view after `before`, a view of the grouping before this one, where it only has other contents: cheap.
+
+        None where resources came, went or moved, and the view must be made anew.
+        """
+        if self._edited is None:
+            return None
+        return before.changed([self._facts[key].sent for key in self._edited if key in before], [])
 
     def _visible(self, groups: Groups) -> Iterator[Resource]:
         shown = {key: fact for key, fact in self._facts.items() if not fact.groups or fact.groups & groups}

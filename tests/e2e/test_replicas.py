@@ -42,7 +42,7 @@ async def test_a_replica_killed_under_load(tmp_path: Path, postgres: Postgres, o
         for name, addresses in zip(NODES, ((one, two), (two, one), (one, two)), strict=True):
             token, fingerprint = await one.token()
             where = ",".join(replica.address for replica in addresses)
-            flags = "--enrol-token", token, "--ca-fingerprint", fingerprint
+            flags = "--enrol-token", token, "--ca-fingerprint", fingerprint, "--report-interval", "0.5"
             planes.append(await stack.enter_async_context(data_plane(where, tmp_path, name, *flags)))
         for replica in (one, two):
             await replica.nodes(lambda shown: all_current(shown, 1))
@@ -61,6 +61,7 @@ async def test_a_replica_killed_under_load(tmp_path: Path, postgres: Postgres, o
         outcome.load(load)
         assert load.failures == []
         assert set(load.answered) == {1, 2}
+        assert (await two.get("/api/metrics"))["summary"]["totalRequests"] > 0  # measurements found it too
 
 
 async def test_revoked_at_one_replica_cut_at_the_other(tmp_path: Path, postgres: Postgres, outcome: Outcome) -> None:

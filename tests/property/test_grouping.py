@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.grouping import Grouping, belongs
+from controlplane.snapshot import Snapshot
+from controlplane.views import Views
 from shared.document import read
 from shared.faults import ConfigError
 from shared.pb.resources_pb2 import Config, Settings
@@ -112,6 +114,45 @@ def test_a_view_made_from_the_one_before_is_the_view(first: Json, second: Json, 
     fresh = Grouping(table_of(accepted(second))).view(before.groups_of(labels))
     assert view == fresh
     assert view.digest == fresh.digest
+
+
+@given(documents(), st.data(), LABELS)
+@settings(max_examples=100, deadline=None)
+def test_views_that_follow_edits_are_the_views(document: Json, data: st.DataObject, labels: dict[str, str]) -> None:
+    """Step by step through edits of any kind, a view is what it would be if it were made of nothing."""
+    views = Views(Snapshot("e", 1, table_of(accepted(document))))
+    views.of(labels)
+    for revision in range(2, data.draw(st.integers(2, 6))):
+        edit(document, data)
+        table = views.whole.table.changed(*table_of(accepted(document)).since(views.whole.table))
+        views.follow(views.whole.followed_by("e", revision, table))
+        if data.draw(st.booleans()):  # a view that nobody asked for meanwhile must not miss an edit
+            fresh = Grouping(table)
+            assert views.of(labels).table == fresh.view(fresh.groups_of(labels))
+
+
+def edit(document: Json, data: st.DataObject) -> None:
+    """Change something: contents, mostly, or where a resource belongs, or what there is."""
+    kind = data.draw(st.sampled_from(["content", "content", "groups", "route", "gone"]))
+    if kind == "route" or not document["routes"]:
+        name = f"route-{data.draw(st.integers(0, 9))}"
+        document["routes"] = [route for route in document["routes"] if route["name"] != name]
+        upstream = document["upstreams"][0]["name"]
+        document["routes"].append({"name": name, "path": f"/path-{name}/*", "upstream": upstream, "nodeGroups": []})
+        document["priorities"] = []
+        return
+    resource = data.draw(st.sampled_from([*document["routes"], *document["upstreams"]]))
+    if kind == "content":
+        resource["metadata"] = {"edit": str(data.draw(st.integers(0, 3)))}
+        if "path" in resource and data.draw(st.booleans()):
+            resource["path"] = f"/{resource['name']}/{data.draw(st.integers(0, 3))}"
+    elif kind == "groups":
+        resource["nodeGroups"] = data.draw(SOME)
+    else:
+        document["routes"].pop()
+        document["priorities"] = []
+    if data.draw(st.integers(0, 9)) == 0:
+        del document["rateLimit"]["perRoute"][:]
 
 
 @given(documents(), LABELS)
