@@ -95,6 +95,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         service = Service(store, publisher, read_only=_read_only(settings))
         auth = gate.auth = made(settings.auth, database, audit, events)
         trust = await open_trust(settings, port, database, audit.append)
+        gate.peer = trust.callers.peer
         jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke), *auth.jobs]
         source: Source = DatabaseSource(database.name)
         if settings.config is not None:

@@ -109,6 +109,8 @@ class Discovery:
         except DisplacedError as error:
             log.warn("node.refused", node=hello.node_id, peer=context.peer(), reason=str(error))
             raise Over(grpc.StatusCode.ALREADY_EXISTS, str(error)) from error
+        if admitted.labels is not None and dict(hello.labels) not in ({}, dict(admitted.labels)):
+            log.info("node.labels_ignored", node=node.id, claimed=dict(hello.labels), certified=dict(admitted.labels))
         session = self._session(node, hello, context, ending)
         log.info("node.connected", node=node.id, peer=admitted.address, version=node.version, held=hello.held.revision)
         self._events.saw("node.connected", node=node.id, version=node.version, revision=hello.held.revision)

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,10 +89,15 @@ def tls_listener(settings: Settings, port: GrpcPort, callers: Callers, authority
     return TlsListener(context, callers, port.inner, authority.certificate)
 
 
-async def keep_certificate(settings: Settings, listener: TlsListener, authority: Authority) -> None:
+async def keep_certificate(
+    settings: Settings,
+    listener: TlsListener,
+    authority: Authority,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
     """Show a new certificate before the old one is over, until cancelled; files are read again."""
     while True:
-        await asyncio.sleep(RENEW_SECONDS)
+        await sleep(RENEW_SECONDS)
         try:
             show(listener.context, *_identity(settings, authority))
         except (StartError, ssl.SSLError) as error:

@@ -16,10 +16,13 @@ from controlplane.auth.credential import bearer
 from controlplane.auth.parts import Auth
 from controlplane.auth.roles import NODE, OPEN, covers, grpc_role
 from controlplane.problem import CORRELATION
+from controlplane.trust.callers import address_alone
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
 CALLER: ContextVar[Identity] = ContextVar("caller")
 """Who makes the call that this code runs in."""
+PEER: ContextVar[Callable[[str], str]] = ContextVar("peer", default=str)
+"""The peer behind the one that gRPC sees: with TLS that is our own listener."""
 
 
 def actor_of(context: aio.ServicerContext[Any, Any]) -> Actor:
@@ -28,17 +31,18 @@ def actor_of(context: aio.ServicerContext[Any, Any]) -> Actor:
     metadata = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
     given = metadata.get("x-correlation-id", "")
     correlation = given if CORRELATION.fullmatch(given) else f"req-{uuid4().hex}"
-    return Actor(caller.name, caller.role, _address(context.peer()), correlation)
+    return Actor(caller.name, caller.role, address_alone(PEER.get()(context.peer())), correlation)
 
 
 class Gate(aio.ServerInterceptor):
     """Reads the tables of `roles`; a method that stands in none is nobody's.
 
-    `auth` is set before the server starts: its port is bound before there is a database.
+    `auth` and `peer` are set before the server starts: its port is bound before there is a database.
     """
 
     def __init__(self) -> None:
         self.auth: Auth | None = None
+        self.peer: Callable[[str], str] = str
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -62,6 +66,7 @@ class Gate(aio.ServerInterceptor):
             reason = f"more requests than this credential may make in a minute; wait {wait:.1f} s"
             return _refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
         CALLER.set(identity)
+        PEER.set(self.peer)
         return await continuation(handler_call_details)
 
 
@@ -77,9 +82,3 @@ def _refusing(code: grpc.StatusCode, reason: str) -> grpc.RpcMethodHandler[Any, 
 
     # As a stream it fits calls of every kind, and need not wait for a message before it refuses.
     return grpc.stream_stream_rpc_method_handler(refuse)
-
-
-def _address(peer: str) -> str:
-    """`ipv4:10.0.0.1:1234` or `ipv6:%5B::1%5D:1234` as an address alone."""
-    address = peer.partition(":")[2].rpartition(":")[0]
-    return address.replace("%5B", "").replace("%5D", "").strip("[]")

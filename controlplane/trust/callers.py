@@ -27,7 +27,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`address` is what to tell people; `certificate` None: it showed none."""
+    """`address` as gRPC writes peers: `ipv4:10.0.0.1:1234`, `ipv6:[::1]:1234`. `certificate` None: it showed none."""
 
     address: str
     certificate: Certificate | None = None
@@ -43,6 +43,11 @@ class Callers:
     def __repr__(self) -> str:
         return f"<Callers {len(self._callers)}>"
 
+    def peer(self, peer: str) -> str:
+        """The peer behind `context.peer()`, written like that; the same where there is no TLS."""
+        caller = self.of(peer)
+        return caller.address if caller is not None else peer
+
     def of(self, peer: str) -> Caller | None:
         """The caller behind `context.peer()`; None where the port needs TLS and this came around it."""
         return self._callers.get(peer) if self.tls else Caller(peer)
@@ -56,6 +61,12 @@ class Callers:
             yield
         finally:
             del self._callers[peer]
+
+
+def address_alone(peer: str) -> str:
+    """`ipv4:10.0.0.1:1234` or `ipv6:%5B::1%5D:1234` as an address alone."""
+    address = peer.partition(":")[2].rpartition(":")[0]
+    return address.replace("%5B", "").replace("%5D", "").strip("[]")
 
 
 def read(der: bytes, authority: x509.Certificate | None) -> Certificate:

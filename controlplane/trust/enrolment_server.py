@@ -12,7 +12,7 @@ from grpc import aio
 
 from controlplane.store.database import DatabaseGone
 from controlplane.trust.authority import Issued
-from controlplane.trust.callers import Caller, Callers
+from controlplane.trust.callers import Caller, Callers, address_alone
 from controlplane.trust.refusal import Refusal
 from controlplane.trust.register import Register
 from shared.pb.enrolment_pb2 import (
@@ -39,12 +39,14 @@ class EnrolmentServer(EnrolmentServicer):
 
     async def Enrol(self, request: EnrolRequest, context: Context) -> NodeCertificate:
         caller = await self._caller(context)
-        enrolling = self._register.enrol(request.token, request.node, request.signing_request, caller.address)
+        enrolling = self._register.enrol(
+            request.token, request.node, request.signing_request, address_alone(caller.address)
+        )
         return await self._answer(enrolling, context)
 
     async def Renew(self, request: RenewRequest, context: Context) -> NodeCertificate:
         caller = await self._caller(context)
-        renewing = self._register.renew(caller.certificate, request.signing_request, caller.address)
+        renewing = self._register.renew(caller.certificate, request.signing_request, address_alone(caller.address))
         return await self._answer(renewing, context)
 
     async def _caller(self, context: Context) -> Caller:

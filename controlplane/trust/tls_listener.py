@@ -114,7 +114,8 @@ class TlsListener:
 
     def _caller(self, writer: asyncio.StreamWriter) -> Caller:
         host, port, *_ = writer.get_extra_info("peername")
-        return Caller(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", self._certificate(writer))
+        peer = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+        return Caller(peer, self._certificate(writer))
 
     def _certificate(self, writer: asyncio.StreamWriter) -> Certificate | None:
         der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)

@@ -288,6 +288,12 @@ async def test_the_verbs_over_grpc(control: Enrolled, tmp_path: Path) -> None:
             revoking = RevokeCertificateRequest(serial=certificate.serial, reason="lost")
             assert (await admin.RevokeCertificate(revoking, metadata=AS_BOSS)).state == "revoked"
             await until(lambda: not control.shown("a").connected)
+        origins = {
+            (entry.actor, entry.address)
+            for entry in await control.plane.audit.page()
+            if entry.action.startswith("node.")
+        }
+        assert origins == {("admin-token", "127.0.0.1"), ("node a", "127.0.0.1")}
         for call in (
             admin.DeleteEnrolment(DeleteEnrolmentRequest(id=listed.id), metadata=AS_BOSS),
             admin.RevokeCertificate(RevokeCertificateRequest(serial="0"), metadata=AS_BOSS),

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from controlplane.trust.admission import Admission, NotAdmitted
-from controlplane.trust.callers import Caller, Callers, Certificate
+from controlplane.trust.callers import Caller, Callers, Certificate, address_alone
 from controlplane.trust.register import Known, Register
 from shared.node_uri import NodeName
 
@@ -106,6 +106,15 @@ def test_nothing_shown() -> None:
     with callers.known(PORT, Caller("x")):
         assert "--enrol-token" in refused(gate, "a")[1]
     assert admission(tls=False)[0].admit(cast(Any, Call()), "a").address == PEER
+
+
+def test_addresses_behind_the_listener() -> None:
+    """Who calls is told by its own address, not by that of the listener; without TLS gRPC knows it itself."""
+    callers = Callers(tls=True)
+    with callers.known(PORT, Caller("ipv6:[2001:db8::1]:5")):
+        assert address_alone(callers.peer(PEER)) == "2001:db8::1"
+    assert address_alone(Callers(tls=False).peer("ipv6:%5B2001:db8::2%5D:5")) == "2001:db8::2"
+    assert address_alone(Callers(tls=False).peer("ipv4:10.0.0.1:5")) == "10.0.0.1"
 
 
 def test_nobody_comes_around_tls() -> None:
