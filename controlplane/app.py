@@ -92,7 +92,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         audit, events, traffic = Audit(database), Events(), Traffic()
         store = SqlStore(database, audit) if settings.config is None else FileStore(state)
         publisher = Publisher(store, poll=SQLITE_POLL if database.is_sqlite else POLL)
-        service = Service(store, publisher, read_only=_read_only(settings))
+        service = Service(store, publisher, events=events, read_only=_read_only(settings))
         auth = gate.auth = made(settings.auth, database, audit, events)
         trust = await open_trust(settings, port, database, audit.append)
         gate.peer = trust.callers.peer
@@ -103,6 +103,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             await followed.load()
             jobs.append(followed.run)
         await publisher.refresh()
+        await service.warm()
         await auth.start(settings.state_dir)  # last of what may refuse: a start that came to nothing makes no token
 
         reports = Reports(traffic, events)

@@ -85,8 +85,7 @@ class Store(Reader, Protocol):
     async def commit(self, base: Committed | None, write: Write) -> Committed:
         """Make this the newest revision, durably and in whole; `base` is what it was made for.
 
-        Outdated where another writer was faster, DatabaseGone or ConfigError where it is not possible: then nothing
-        changed.
+        Outdated where another writer was faster, ConfigError or DatabaseGone where it is not possible.
         """
         ...
 

@@ -94,12 +94,12 @@ class Audit:
         row: Json = {
             "number": number + 1,
             "at": int(self._now() * 1000),
-            "actor": actor.name,
+            "actor": _plain(actor.name),
             "role": actor.role,
-            "address": actor.address,
-            "correlation_id": actor.correlation_id,
+            "address": _plain(actor.address),
+            "correlation_id": _plain(actor.correlation_id),
             "action": action,
-            "target": target,
+            "target": _plain(target),
             "revision": revision,
             "detail": detail or {},
         }
@@ -172,15 +172,20 @@ def chained(previous: str, row: Mapping[str, object]) -> str:
     return sha256(previous.encode() + orjson.dumps(dict(row), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
+def _plain(text: str) -> str:
+    """What PostgreSQL keeps as text: anything but NUL."""
+    return text.replace("\0", "\ufffd")
+
+
 def _conditions(search: Search) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [AUDIT.c[name] == value for name, value in search.equal.items()]
+    found: list[ColumnElement[bool]] = [AUDIT.c[name] == _plain(value) for name, value in search.equal.items()]
     if search.since is not None:
         found.append(AUDIT.c.at >= search.since)
     if search.until is not None:
         found.append(AUDIT.c.at < search.until)
     if search.text:
         columns = (AUDIT.c.target, AUDIT.c.action, AUDIT.c.actor, cast(AUDIT.c.detail, Text))
-        found.append(or_(*(column.icontains(search.text, autoescape=True) for column in columns)))
+        found.append(or_(*(column.icontains(_plain(search.text), autoescape=True) for column in columns)))
     return [and_(*found)] if found else []
 
 

@@ -46,7 +46,11 @@ REFUSALS: tuple[type[Exception], ...] = (OSError, asyncpg.PostgresError, asyncpg
 
 
 class DatabaseGone(Exception):
-    """The database does not answer, or refuses to work. Nothing was written; later it may be possible again."""
+    """The database does not answer, or refuses to work; later it may again.
+
+    Nothing was written, unless it went in the very moment of the commit: then all of it may be there. Whoever repeats a
+    write should give it an idempotency key.
+    """
 
 
 class Database:

@@ -15,14 +15,17 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from controlplane.actor import SYSTEM
 from controlplane.changes import Changed, Json, Once
 from controlplane.refusal import KeyReused, shown
 from controlplane.store import Committed, Outdated, Write
 from controlplane.store.audit import Audit
 from controlplane.store.database import Database
+from controlplane.store.epoch import begin_epoch
 from controlplane.store.history import History
 from controlplane.store.mapping import from_json, shown_json, to_json
 from controlplane.store.tables import CHANGES, HEAD, IDEMPOTENCY, RESOURCES, REVISIONS
+from shared import log
 from shared.pb.resources_pb2 import Resource
 from shared.table import KINDS, Key, Table
 
@@ -50,16 +53,37 @@ class SqlStore:
         return self._committed
 
     async def read(self) -> Committed | None:
-        async with self._looking, self._database.reading() as connection:
+        async with self._looking:
+            if not await self._look():
+                await self._begin_epoch()
+                await self._look()
+            return self._committed
+
+    async def _look(self) -> bool:
+        """Take over what is committed; False where the database went back behind what was read before."""
+        async with self._database.reading() as connection:
             head = (await connection.execute(select(HEAD))).one()
             known = self._committed
+            if known is not None and known.epoch == head.epoch and known.revision > head.revision:
+                return False
             if head.revision == 0:
                 self._committed = None
-            elif known is None or known.epoch != head.epoch or known.revision > head.revision:
+            elif known is None or known.epoch != head.epoch:
                 self._committed = await _whole(connection, head)
             elif known.revision < head.revision:
                 self._committed = await _later(connection, head, known)
-            return self._committed
+            return True
+
+    async def _begin_epoch(self) -> None:
+        """Someone restored a backup under us without a new epoch: start one, unless another control plane has."""
+        async with self._database.transaction() as connection:
+            head = (await connection.execute(select(HEAD).with_for_update())).one()
+            known = self._committed
+            if known is not None and known.epoch == head.epoch and known.revision > head.revision:
+                reason = f"found at revision {head.revision} after {known.revision}"
+                log.warn("database.restored", epoch=head.epoch, revision=head.revision, known=known.revision)
+                await begin_epoch(connection, self._audit, SYSTEM, reason, self._now)
+        self._committed = None
 
     async def commit(self, base: Committed | None, write: Write) -> Committed:
         async with self._looking, self._database.transaction() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ class Plane:
 
 
 @asynccontextmanager
-async def plane(url: str, clock: Clock | None = None) -> AsyncIterator[Plane]:
+async def plane(url: str, clock: Callable[[], float] | None = None) -> AsyncIterator[Plane]:
     """A control plane's inner parts over the database of this URL."""
     now = clock or Clock()
     async with opened(url) as database:
