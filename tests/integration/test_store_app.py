@@ -12,7 +12,7 @@ from grpc import aio
 from controlplane.app import ControlPlane, running
 from controlplane.settings import Settings
 from shared.pb.discovery_pb2 import Held
-from tests.integration.controlplane_node import NodeClient
+from tests.integration.controlplane_node import NodeClient, until
 from tests.integration.test_controlplane_app import BOSS, rest
 from tests.support.configuration import ALICE, route, upstream
 
@@ -36,6 +36,7 @@ async def test_what_is_written_reaches_nodes(tmp_path: Path, database_url: str) 
         assert (await client.ask("/api/routes"))[:2] == (200, [])
         service = control_plane.plane.service
         await service.commit([upstream("u"), route("a")], ALICE)
+        await until(lambda: control_plane.plane.publisher.revision == 1)
         node = NodeClient(channel)
         await node.connect()
         await node.accept()

@@ -30,10 +30,10 @@ async def test_a_restored_backup_reaches_a_connected_node(tmp_path: Path) -> Non
         await backup(parts.database, tmp_path / "backup.db")
         for name in "bcd":
             await parts.service.commit([route(name)], ALICE)
+        await until(lambda: parts.publisher.revision == 4)
         node = NodeClient(channel)
         await node.connect()
         await node.accept()
-        assert parts.publisher.revision == 4
         before = parts.publisher.newest
         restored = await restore(parts.database, tmp_path / "backup.db", ALICE)
         parts.publisher.poke()

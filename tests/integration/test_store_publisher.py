@@ -86,6 +86,7 @@ async def test_a_database_that_goes_and_comes_back(tmp_path: Path) -> None:
         async with serving(url, tmp_path) as (control_plane, channel), rest(control_plane) as client:
             parts = control_plane.plane
             await parts.service.commit([upstream("u"), route("a")], ALICE)
+            await until(lambda: parts.publisher.revision == 1)
             node = NodeClient(channel)
             await node.connect()
             await node.accept()
