@@ -41,8 +41,15 @@ DRIVERS = {
     "postgres": "postgresql+asyncpg",
 }
 BEGIN = "begin"
-REFUSALS: tuple[type[Exception], ...] = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What PostgreSQL's driver raises where there is no connection to be had."""
+DRIVER_FAILURES = (TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What comes through SQLAlchemy as it is."""
+REFUSALS: tuple[type[Exception], ...] = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke in the middle of something
+)
+"""What PostgreSQL's driver raises where there is no connection, or none any more."""
 
 
 class DatabaseGone(Exception):
@@ -118,12 +125,13 @@ class Database:
                 async with connection.begin():
                     yield connection
         finally:
-            await connection.close()
+            # Also when this task is cancelled: a connection that is not given back is lost to the pool.
+            await asyncio.shield(asyncio.ensure_future(connection.close()))
 
     @contextmanager
     def _mapped(self, *more: type[Exception]) -> Iterator[None]:
         """Raise DatabaseGone for what drivers raise where the database, and not our statement, is at fault."""
-        gone: tuple[type[Exception], ...] = (DBAPIError, PendingRollbackError, PoolTimeout, TimeoutError, *more)
+        gone: tuple[type[Exception], ...] = (DBAPIError, PendingRollbackError, PoolTimeout, *DRIVER_FAILURES, *more)
         try:
             yield
         except (IntegrityError, ProgrammingError, DataError):

@@ -56,7 +56,8 @@ async def test_a_listener_comes_back(postgres: Postgres) -> None:
         await until(lambda: publisher.revision == 1)
         killer = await asyncpg.connect(url)
         killed = await killer.fetch(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND (query LIKE 'LISTEN%' OR query = 'SELECT 1')"
         )
         await killer.close()
         assert killed
