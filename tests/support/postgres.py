@@ -62,17 +62,10 @@ class Postgres:
         return self.url(name)
 
     def _run(self, program: str, *arguments: str) -> None:
-        user = USER if os.geteuid() == 0 else None
-        command = [str(_directory() / program), *arguments]
-        done = subprocess.run(
-            command,
-            user=user,
-            group=user,
-            extra_groups=[] if user else None,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # Not subprocess's `user`: that forks in Python, and a fork of a process with gRPC's threads can crash.
+        as_user = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups") if os.geteuid() == 0 else ()
+        command = [*as_user, str(_directory() / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{program}: {done.stdout} {done.stderr}"
 
 
