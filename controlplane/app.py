@@ -99,7 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke), *auth.jobs]
         source: Source = DatabaseSource(database.name)
         if settings.config is not None:
-            source = followed = FileSource(settings.config, service, events)
+            source = followed = FileSource(settings.config, service, events, audit=audit)
             await followed.load()
             jobs.append(followed.run)
         await publisher.refresh()

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from shared.pb.resources_pb2 import Resource
-from shared.table import Key, hash_of
+from shared.table import Key, Table, hash_of, key_of
 
 Json = dict[str, Any]
 ANY = "*"
@@ -56,6 +56,13 @@ class Changed:
         if self.before is None:
             return "create"
         return "delete" if self.after is None else "update"
+
+
+def changes_between(before: Table, after: Table) -> tuple[Changed, ...]:
+    """What makes one table of another."""
+    upserts, removes = after.since(before)
+    gone = [Changed(key, before[key], None) for key in removes]
+    return (*(Changed(key_of(one), before.get(key_of(one)), one) for one in upserts), *gone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from controlplane.actor import ADMIN, Actor
+from controlplane.changes import changes_between
 from controlplane.events import Events
 from controlplane.fault_text import fields_of
 from controlplane.service import Service
+from controlplane.store import Committed, Write
+from controlplane.store.audit import Audit
+from controlplane.store.database import DatabaseGone
+from controlplane.store.sql import audited
 from shared import log
 from shared.document import read_file
 from shared.faults import ConfigError, Fault
 from shared.watch import changes
 
+FILE = Actor("file", ADMIN)
 _MOST_FAULTS = 5  # in an event; the log and the status have all
 
 
@@ -58,8 +65,10 @@ class FileSource:
         events: Events,
         *,
         watch: Callable[[Path], AsyncIterator[None]] = changes,
+        audit: Audit | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._audit = audit
         self._path = path
         self._service = service
         self._events = events
@@ -93,6 +102,18 @@ class FileSource:
         log.info("config.committed", file=str(self._path), revision=committed.revision, resources=resources)
         if before is not None and before.revision != committed.revision:
             self._events.saw("config.changed", file=str(self._path), revision=committed.revision, resources=resources)
+            await self._tell(before, committed)
+
+    async def _tell(self, before: Committed, after: Committed) -> None:
+        """An audit row for an edit of the file; who edited it, its repository knows."""
+        changes = changes_between(before.table, after.table)
+        _, detail = audited(Write(changes, after.table, message=f"{self._path} was edited"))
+        try:
+            if self._audit is not None:
+                detail["revision"] = after.revision  # counted in the state directory, not in the database
+                await self._audit.record(FILE, "config.apply", str(self._path), detail)
+        except DatabaseGone as error:
+            log.error("audit.lost", file=str(self._path), revision=after.revision, reason=str(error))
 
     def _reject(self, faults: list[Fault]) -> None:
         self.status = SourceStatus(str(self._path), tuple(faults), (), self._now())

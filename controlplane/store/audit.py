@@ -1,9 +1,8 @@
 """The audit log: who did what, when, from where. Append-only, and chained by hashes, so that a change of it shows.
 
 Each row's hash is SHA-256 over the hash before it and the row's own canonical JSON. Whoever rewrites or removes a row
-must rewrite all that follow and the tail; keep a hash elsewhere (`flexgate audit verify` prints the newest) to notice
-that too. Rows are written in the transaction of what they tell, and last in it: the tail is one row that all who append
-wait for.
+must rewrite all that follow and the tail; keep the newest hash elsewhere (`verify` tells it) to notice that too. Rows
+are written in the transaction of what they tell, and last in it: the tail is one row that all who append wait for.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from controlplane.store.migrate import migrate
 from controlplane.store.tables import HEAD
 
 POSTGRESQL = (
-    "this is PostgreSQL: use pg_dump and pg_restore, then `flexgate restore --new-epoch`, so that nodes take over what "
-    "was restored (docs/operations/database.md)"
+    "this is PostgreSQL: use pg_dump and pg_restore, then start a new epoch, so that nodes take over what was restored "
+    "(docs/operations/database.md)"
 )
 
 

@@ -2,7 +2,7 @@
 
 A resource is kept as the JSON mapping of its message; the model itself is proto/flexgate/v1/resources.proto. No order
 comes from a clock: revisions and audit rows are numbered. Times are epoch milliseconds, for people.
-Docs: docs/decisions/0011-tables-of-the-store.md.
+Docs: docs/decisions/0012-the-database-keeps-resources-and-changes.md.
 """
 
 from __future__ import annotations

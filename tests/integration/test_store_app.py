@@ -11,10 +11,12 @@ from grpc import aio
 
 from controlplane.app import ControlPlane, running
 from controlplane.settings import Settings
+from controlplane.store.audit import Search
 from shared.pb.discovery_pb2 import Held
 from tests.integration.controlplane_node import NodeClient, until
-from tests.integration.test_controlplane_app import BOSS, rest
+from tests.integration.test_controlplane_app import BOSS, GOOD, rest, started
 from tests.support.configuration import ALICE, route, upstream
+from tests.support.deadline import eventually
 
 
 @asynccontextmanager
@@ -50,3 +52,15 @@ async def test_what_is_written_reaches_nodes(tmp_path: Path, database_url: str) 
         again.held = node.held
         await again.connect()
         assert (await again.next()).WhichOneof("message") == "current"
+
+
+async def test_an_edit_of_the_file_is_audited(tmp_path: Path) -> None:
+    """Where a file is the truth its edits are in the audit log too, with what they changed, secrets redacted."""
+    async with started(tmp_path) as (control_plane, file):
+        file.write_text(GOOD.replace("max: 100", "max: 7"))
+        audit = control_plane.plane.audit
+        search = Search({"actor": "file"})
+        [entry] = await eventually(lambda: audit.page(search), bool)
+        assert (entry.action, entry.target, entry.detail["revision"]) == ("config.apply", str(file), 2)
+        [change] = entry.detail["changes"]
+        assert (change["before"]["rateLimit"]["max"], change["after"]["rateLimit"]["max"]) == (100, 7)
