@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 from uuid import uuid4
 
-from sqlalchemy import Row, delete, insert, select, text, update
+from sqlalchemy import Row, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -93,6 +93,7 @@ class Register:
         self._now = now
         self._lifetime = lifetime
         self._poll = poll
+        self._seen: tuple[object, ...] = ()
         self._audited: deque[float] = deque(maxlen=AUDITED_REFUSALS)
         self._listeners: list[Callable[[], None]] = []
 
@@ -111,15 +112,19 @@ class Register:
         self._listeners.append(listener)
 
     async def refresh(self) -> None:
-        """Read again who is let in; DatabaseGone leaves what was known."""
-        columns = CERTIFICATES.c.serial, CERTIFICATES.c.node, CERTIFICATES.c.revoked_at
+        """Read again who is let in, if that changed; DatabaseGone leaves what was known."""
+        table, good = CERTIFICATES.c, CERTIFICATES.c.not_after > self._ms()
+        # What every change changes: so that a look costs one row, however many nodes there are.
+        sums = func.count(), func.max(table.issued_at), func.count(table.revoked_at), func.max(table.revoked_at)
         async with self._database.reading() as connection:
-            rows = await connection.execute(select(*columns).where(CERTIFICATES.c.not_after > self._ms()))
-            found = rows.all()
-        self.known = Known(
-            frozenset(row.serial for row in found if row.revoked_at is not None),
-            frozenset(row.node for row in found if row.revoked_at is None),
-        )
+            seen = tuple((await connection.execute(select(*sums).where(good))).one())
+            if seen != self._seen:
+                found = (await connection.execute(select(table.serial, table.node, table.revoked_at).where(good))).all()
+                self.known = Known(
+                    frozenset(row.serial for row in found if row.revoked_at is not None),
+                    frozenset(row.node for row in found if row.revoked_at is None),
+                )
+                self._seen = seen
         for listener in self._listeners:
             listener()
 
@@ -278,7 +283,9 @@ class Register:
 
     async def _renew(self, connection: AsyncConnection, actor: Actor, serial: str, request: str) -> Issued:
         row = (await connection.execute(select(CERTIFICATES).where(CERTIFICATES.c.serial == serial))).first()
-        if row is None or row.revoked_at is not None:
+        if row is None:
+            raise Refusal("the certificate is not known here, where an older backup may be; enrol with a new token")
+        if row.revoked_at is not None:
             raise Refusal("the certificate is revoked; enrol with a new token")
         issued = await self._sign(connection, NodeName(row.node, row.labels), request, row.enrolment)
         detail = {"node": row.node, "before": serial}

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import delete
 
 from controlplane.actor import OPERATOR, Actor
 from controlplane.store.audit import Audit
@@ -16,6 +17,7 @@ from controlplane.trust.authority import Authority, Issued, utc_now
 from controlplane.trust.callers import Certificate
 from controlplane.trust.refusal import Refusal
 from controlplane.trust.register import Register, kept_authority
+from controlplane.trust.tables_trust import CERTIFICATES
 from dataplane import identity
 from shared.faults import ConfigError
 from shared.node_uri import NodeName
@@ -29,6 +31,7 @@ class Book:
 
     def __init__(self, database: Database, authority: Authority) -> None:
         self.now = utc_now().timestamp()
+        self.database = database
         self.audit = Audit(database)
         self.register = Register(
             database, authority, self.audit.append, now=lambda: self.now, lifetime=LIFETIME, poll=0.01
@@ -136,6 +139,15 @@ async def test_a_replaced_node_cannot_renew(book: Book) -> None:
     with pytest.raises(Refusal, match="is revoked"):
         await book.renew(first)
     assert await book.states() == ["good", "revoked"]
+
+
+async def test_an_older_backup(book: Book) -> None:
+    """A certificate that the database never heard of, because it was restored, cannot be renewed."""
+    issued = await book.enrol(await book.token())
+    async with book.database.transaction() as connection:
+        await connection.execute(delete(CERTIFICATES))
+    with pytest.raises(Refusal, match="older backup"):
+        await book.renew(issued)
 
 
 async def test_another_replica_hears_of_it(book: Book, database_url: str) -> None:
