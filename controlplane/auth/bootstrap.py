@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import urlsplit
 
 from sqlalchemy import select, update
 
@@ -20,13 +18,13 @@ from controlplane.actor import ADMIN, SYSTEM
 from controlplane.auth.access import Access
 from controlplane.auth.credential import API_TOKEN, SHOWN, mint
 from controlplane.auth.tables_auth import ACCESS_STATE
+from controlplane.auth.token_file import FILE
 from controlplane.auth.tokens import Tokens
 from controlplane.start_error import StartError
 from shared import log
 from shared.pb.access_pb2 import ApiToken
 from shared.timestamp import timestamp
 
-FILE = "admin-token"
 NAME = "bootstrap"
 
 
@@ -50,22 +48,6 @@ async def bootstrap(access: Access, tokens: Tokens, state_dir: Path, terminal: T
     if screen.isatty():
         screen.write(f"\nThe admin token, shown this once and kept in {file}:\n\n  {secret}\n\n")
         screen.flush()
-
-
-def found(url: str, environ: Mapping[str, str], directories: Iterable[Path]) -> str:
-    """The token of a control plane on this machine, from the first of its possible state directories that has one.
-
-    "" for a control plane elsewhere: what is lying about here must not be sent there.
-    """
-    if (urlsplit(url).hostname or "") not in {"localhost", "127.0.0.1", "::1"}:
-        return ""
-    named = environ.get("FLEXGATE_CP_STATE_DIR")
-    for directory in [Path(named)] if named else directories:
-        try:
-            return (directory / FILE).read_text().strip()
-        except (OSError, UnicodeDecodeError):
-            continue
-    return ""
 
 
 def _written(file: Path, secret: str) -> Path:

@@ -1,32 +1,34 @@
-"""`flexgate`: what operators type. One file for each command, and this one table of them."""
+"""`flexgate`: what operators type. `table` lists the commands; one file for each family.
+
+Every error ends here: one or few lines on stderr, and an exit code that scripts can use; never a traceback.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 
 import typer
+from typer.completion import completion_init  # type: ignore[attr-defined]  # it does not say that it exports it
 from typer.exceptions import TyperException
 
-from controlplane.cli.init import init
-from controlplane.cli.migrate import migrate
-from controlplane.cli.nodes import nodes
-from controlplane.cli.start import start
-from controlplane.cli.status import status
-from controlplane.cli.validate import validate
+from controlplane.cli.failure import Code, Failure
+from controlplane.cli.lazy import LazyGroup
+from controlplane.cli.table import COMMANDS
 from shared import __version__
 
-COMMANDS = (init, validate, start, nodes, status, migrate)
-
-_NAMES = frozenset(command.__name__ for command in COMMANDS)
+COMPLETION = "_FLEXGATE_COMPLETE"
 
 app = typer.Typer(
+    cls=LazyGroup,
     help="FlexGate: an HTTP gateway for internal services.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 120},
 )
-for command in COMMANDS:
-    app.command()(command)
 
 
 def _version(wanted: bool) -> None:
@@ -43,13 +45,32 @@ def _root(
 
 
 def main() -> None:
-    """The console script. What was typed wrongly is told in one line, with exit code 2."""
+    """The console script."""
+    if COMPLETION in os.environ:  # a shell asks what could come next
+        completion_init()
     try:
-        sys.exit(app(standalone_mode=False))
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read has left, as `head` does. What is still in the buffer has nowhere to go.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Code.REFUSED
+    sys.exit(code)
+
+
+def run() -> int:
+    """Runs what was typed; the exit code."""
+    try:
+        return app(standalone_mode=False) or Code.OK
+    except Failure as failure:
+        typer.echo("\n".join(failure.lines), err=True)
+        return failure.code
     except TyperException as error:
         if message := " ".join(error.format_message().split()):  # none after `flexgate` alone, which shows its help
-            command = " ".join(["flexgate", *(word for word in sys.argv[1:2] if word in _NAMES)])
+            command = " ".join(["flexgate", *(word for word in sys.argv[1:2] if word in COMMANDS)])
             typer.echo(f"flexgate: {message} ({command} --help tells more)", err=True)
-        sys.exit(error.exit_code)
-    except typer.Abort:
-        sys.exit(1)
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("interrupted", err=True)
+        return Code.INTERRUPTED

@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from controlplane.cli.failure import Failure
+from controlplane.cli.family import alone
+
 
 def starter() -> str:
     """The commented configuration that new users begin with; it works with the demo upstream."""
@@ -24,10 +27,11 @@ def init(
         with file.open("w" if force else "x") as target:
             target.write(starter())
     except FileExistsError:
-        typer.echo(f"{file} is already there; --force overwrites it", err=True)
-        raise typer.Exit(1) from None
+        raise Failure(f"{file} is already there; --force overwrites it") from None
     except OSError as error:
-        typer.echo(f"cannot write {file}: {error.strerror}", err=True)
-        raise typer.Exit(1) from error
+        raise Failure(f"cannot write {file}: {error.strerror}") from error
     program = sys.argv[0]  # as it was typed: it may not be on the PATH
     typer.echo(f"wrote {file}\nnext: {program} validate {file}\n      {program} start --config {file}")
+
+
+app = alone(init)

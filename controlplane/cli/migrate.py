@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from controlplane.cli.failure import Failure
+from controlplane.cli.family import alone
 from controlplane.settings import default_database
 from controlplane.start_error import StartError
 from controlplane.store.database import Database, DatabaseGone
@@ -24,8 +26,7 @@ def migrate(
     try:
         before, after = asyncio.run(_migrate(database or default_database(state_dir)))
     except (StartError, DatabaseGone) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise Failure(str(error)) from None
     typer.echo(f"at version {after} already" if before == after else f"version {before or 'none'} -> {after}")
 
 
@@ -35,3 +36,6 @@ async def _migrate(url: str) -> tuple[str, str]:
         return await bring_up(database)
     finally:
         await database.close()
+
+
+app = alone(migrate)

@@ -1,81 +1,152 @@
-"""`flexgate nodes`: every data plane, what it runs, and why not what it should."""
+"""`flexgate nodes`: every data plane, what it runs, and why not what it should; who may become one."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from controlplane.cli.client import DEFAULT_URL, Format, Output, Token, Url, get
+from controlplane.cli.api import Api, path_of
+from controlplane.cli.failure import Code, Failure
+from controlplane.cli.family import family
+from controlplane.cli.fields import pairs
+from controlplane.cli.node_rows import certificate, enrolled, enrolment, shown
+from controlplane.cli.screen import Screen, Shown, clock, confirm, table
+from controlplane.cli.talking import talking
 
-COLOURS = {"current": "green", "applying": "yellow", "nacked": "red", "disconnected": "dim"}
-PAGE = "/api/nodes?limit=1000"
-PIPE_WIDTH = 200
-"""Columns where the output is not a terminal, so that nothing is cut in scripts."""
+app = family("List, watch, enrol and revoke data planes.")
+PATH = "/api/nodes"
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")]
+Every = Annotated[float, typer.Option(min=1, help="Seconds between two looks.")]
+EVERY = 2.0
+"""Half of the requests that a token may make in a minute."""
 
 
-def nodes(url: Url = DEFAULT_URL, token: Token = "", output: Format = Output.table) -> None:
+@app.command("list")
+@talking
+def listed(
+    api: Api,
+    screen: Screen,
+    state: Annotated[str, typer.Option(help="current, applying, nacked or disconnected.")] = "",
+    watch: Watch = False,
+    every: Every = EVERY,
+) -> None:
     """List the data planes: who runs which revision, and why not the newest."""
-    found = get(url, PAGE, token)
-    if output is Output.json:
-        typer.echo(json.dumps(found, indent=2))
+
+    def look() -> Callable[[], list[Shown]]:
+        found = api.listed(PATH, "nodes", {"state": state})
+        return lambda: shown(found)
+
+    if watch:
+        watched(screen, look, every)
         return
-    if not found["nodes"]:
-        typer.echo("no data plane has connected yet")
-        return
-    console().print(table(found["nodes"]))
+    found = api.listed(PATH, "nodes", {"state": state})
+    screen.show({"nodes": found}, lambda: shown(found))
 
 
-def console() -> Console:
-    """Where tables go; names of nodes are not markup."""
-    plain = Console(markup=False, highlight=False, emoji=False)
-    return plain if plain.is_terminal else Console(markup=False, highlight=False, emoji=False, width=PIPE_WIDTH)
+@app.command()
+@talking
+def enrol(
+    api: Api,
+    screen: Screen,
+    node: Annotated[str, typer.Argument(help="The name that it must have; without one, any.")] = "",
+    label: Annotated[list[str] | None, typer.Option("--label", "-l", help="NAME=VALUE, repeatable.")] = None,
+    expires_in: Annotated[int, typer.Option(help="Seconds in which the token must be used.")] = 3600,
+) -> None:
+    """Make a single-use token with which one new data plane gets its certificate. It is shown once."""
+    wanted = {"node": node, "labels": pairs(label or [], "--label"), "expiresIn": expires_in}
+    made = api.send("POST", "/api/nodes/enrolments", wanted).body
+    screen.show(made, lambda: [enrolled(made)])
 
 
-def table(found: list[dict[str, Any]]) -> Table:
-    """One row for each node."""
-    shown = Table(box=None, pad_edge=False)
-    for heading in ("NODE", "STATE", "RUNS", "WANTED", "SINCE", "VERSION", "LABELS", "WHY NOT"):
-        shown.add_column(heading, overflow="fold")
-    for node in found:
-        state = Text(node["state"], style=COLOURS.get(node["state"], ""))
-        labels = " ".join(f"{name}={value}" for name, value in sorted(node["labels"].items()))
-        shown.add_row(
-            Text(node["id"]),
-            state,
-            str(node["ackedRevision"] or "-"),
-            str(node["desiredRevision"]),
-            age(node["connectedSeconds"]),
-            node["version"],
-            Text(labels),
-            Text(reason(node)),
-        )
-    return shown
+@app.command()
+@talking
+def enrolments(
+    api: Api, screen: Screen, state: Annotated[str, typer.Option(help="unused, used or expired.")] = ""
+) -> None:
+    """List the enrolment tokens, without their text."""
+    found = api.listed("/api/nodes/enrolments", "enrolments", {"state": state})
+    headings = ("ID", "STATE", "NODE", "LABELS", "MADE", "BY", "EXPIRES", "USED BY")
+    screen.show({"enrolments": found}, lambda: [table(headings, map(enrolment, found))])
 
 
-def reason(node: dict[str, Any]) -> str:
-    """Why a node does not run the newest revision; empty where it does."""
-    if node["state"] == "nacked":
-        errors = [": ".join(part for part in (_resource(e), e["path"], e["message"]) if part) for e in node["errors"]]
-        return f"refused revision {node['nackedRevision']}: " + ("; ".join(errors) or "no reason given")
-    if node["state"] == "applying":
-        return f"revision {node['sentRevision']} sent, no answer yet" if node["sentRevision"] else "nothing sent yet"
-    if node["state"] == "disconnected":
-        return f"gone for {age(node['connectedSeconds'])}"
-    return ""
+@app.command()
+@talking
+def withdraw(api: Api, screen: Screen, id: Annotated[str, typer.Argument(help="Of the enrolment.")]) -> None:  # noqa: A002 - it is what is typed
+    """Make an enrolment token useless that was not used yet."""
+    api.send("DELETE", path_of("nodes", "enrolments", id))
+    screen.tell([f"withdrew {id}"])
 
 
-def age(seconds: float) -> str:
-    """A duration in one unit: 12s, 3m, 5h, 2d."""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)}{unit}"
-    return f"{int(seconds)}s"
+@app.command()
+@talking
+def certificates(
+    api: Api,
+    screen: Screen,
+    node: Annotated[str, typer.Option(help="Of this node only.")] = "",
+    state: Annotated[str, typer.Option(help="good, expired or revoked.")] = "",
+) -> None:
+    """List the certificates that were given to nodes."""
+    found = api.listed("/api/nodes/certificates", "certificates", {"node": node, "state": state})
+    headings = ("SERIAL", "NODE", "STATE", "ISSUED", "UNTIL", "REASON")
+    screen.show({"certificates": found}, lambda: [table(headings, map(certificate, found))])
 
 
-def _resource(error: dict[str, Any]) -> str:
-    return f"{error['kind']} {error['name']}".strip()
+@app.command()
+@talking
+def revoke(
+    api: Api,
+    screen: Screen,
+    which: Annotated[str, typer.Argument(metavar="SERIAL|NODE", help="A certificate, or all good ones of a node.")],
+    reason: Annotated[str, typer.Option(help="For the audit log.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """End the streams of a node, and let nobody in with its certificates again."""
+    good = api.listed("/api/nodes/certificates", "certificates", {"state": "good"})
+    serials = [one["serial"] for one in good if which in {one["serial"], one["node"]}]
+    if not serials:
+        raise Failure(f"there is no good certificate with the serial, or of the node, {which!r}")
+    confirm(f"Revoke {len(serials)} certificate{'s' if len(serials) > 1 else ''} of {which}?", yes)
+    for serial in serials:
+        api.send("POST", path_of("nodes", "certificates", serial, "revoke"), {"reason": reason})
+    screen.show({"revoked": serials}, lambda: [f"revoked {serial}" for serial in serials])
+
+
+@app.command()
+@talking
+def authority(
+    api: Api,
+    screen: Screen,
+    out: Annotated[Path | None, typer.Option(help="Write the certificate to this file, for a node's --ca.")] = None,
+) -> None:
+    """Show the authority that signs nodes: what new nodes are given to know the control plane by."""
+    found = api.get("/api/nodes/authority")
+    if out is not None:
+        try:
+            out.write_text(found["certificate"])
+        except OSError as error:
+            raise Failure(f"cannot write {out}: {error.strerror}", Code.REFUSED) from error
+    screen.show(found, lambda: [f"fingerprint  {found['fingerprint']}", f"until        {clock(found['notAfter'])}"])
+
+
+def watched(screen: Screen, look: Callable[[], Callable[[], list[Shown]]], every: float) -> None:
+    """Frame after frame, until Ctrl-C; a control plane that is away for a while is told in its place."""
+    if not screen.is_plain:
+        raise Failure("--watch is for people; repeat the command for --output json", Code.USAGE)
+
+    def frames() -> Iterator[Callable[[], list[Shown]]]:
+        while True:
+            try:
+                yield look()
+            except Failure as failure:
+                if failure.code != Code.UNREACHABLE:
+                    raise
+                lines = list(failure.lines)
+                yield lambda lines=lines: [Text(line, style="red") for line in lines]  # type: ignore[misc]  # a default
+            time.sleep(every)
+
+    screen.watch(frames())

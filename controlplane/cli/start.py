@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +17,9 @@ import typer
 
 from controlplane.cli.children import ChildError, Children, Program
 from controlplane.cli.demo_config import demo_config, is_untouched
+from controlplane.cli.failure import Failure
+from controlplane.cli.family import alone
+from controlplane.cli.target import ADDRESS
 from controlplane.cli.welcome import welcome
 from controlplane.fault_text import line_of
 from shared.document import read_file
@@ -36,7 +41,9 @@ class Ports:
 
 
 def start(
-    config: Annotated[Path | None, typer.Option(help="The YAML configuration; without it, ./proxy.yml.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A YAML configuration; without it a database is the truth.")
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="With a demo upstream, and a configuration for it.")] = False,
     run_dir: Annotated[Path, typer.Option(help="Where state, caches and logs go.")] = Path(".run"),
     port: Port = 3000,
@@ -45,38 +52,41 @@ def start(
     grpc_port: Port = 50051,
     demo_port: Port = 9000,
 ) -> None:
-    """Run a control plane and a data plane on this machine until Ctrl-C."""
+    """Run a control plane and a data plane on this machine until Ctrl-C.
+
+    The truth is the configuration file, or else a database, which the API changes.
+    """
     ports = Ports(port, admin_port, rest_port, grpc_port, demo_port)
     try:
         file = _configuration(config, demo, run_dir, ports)
         _check_ports(ports, demo)
         asyncio.run(_run(programs(file, ports, run_dir, demo), file, ports, run_dir, demo))
     except ConfigError as error:
-        _fail("\n".join(line_of(str(file_of(config, demo, run_dir)), fault) for fault in error.faults))
-    except (ChildError, StartRefused) as error:
-        _fail(str(error))
+        first, *others = [line_of(str(file_of(config, demo, run_dir)), fault) for fault in error.faults]
+        raise Failure("\n".join([first, *others])) from None
+    except ChildError as error:
+        raise Failure(str(error)) from None
 
 
-class StartRefused(Exception):
-    """Nothing was started; the text is one line."""
+app = alone(start)
 
 
-def file_of(config: Path | None, demo: bool, run_dir: Path) -> Path:
-    """The configuration that is meant."""
-    return config or (run_dir / "demo.yml" if demo else Path("proxy.yml"))
+def file_of(config: Path | None, demo: bool, run_dir: Path) -> Path | None:
+    """The configuration file that is the truth; None: a database is."""
+    return config or (run_dir / "demo.yml" if demo else None)
 
 
-def _configuration(config: Path | None, demo: bool, run_dir: Path, ports: Ports) -> Path:
+def _configuration(config: Path | None, demo: bool, run_dir: Path, ports: Ports) -> Path | None:
     """The configuration file, checked; the demo's is written anew until the first edit makes it the user's."""
     file = file_of(config, demo, run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        if config is None and demo and (not file.exists() or is_untouched(file.read_text())):
+        if file is not None and config is None and (not file.exists() or is_untouched(file.read_text())):
             file.write_text(demo_config(f"{HOST}:{ports.demo}"))
     except OSError as error:
-        raise StartRefused(f"cannot write {error.filename or run_dir}: {error.strerror}") from error
-    if config is None and not demo and not file.exists():
-        raise StartRefused("there is no proxy.yml here: give --config FILE or --demo, or write one with flexgate init")
+        raise Failure(f"cannot write {error.filename or run_dir}: {error.strerror}") from error
+    if file is None:
+        return None
     for warning in read_file(file).warnings:
         typer.echo(f"warning: {line_of(str(file), warning)}", err=True)
     return file
@@ -91,7 +101,7 @@ def _check_ports(ports: Ports, demo: bool) -> None:
         "--grpc-port": ports.grpc,
     } | ({"--demo-port": ports.demo} if demo else {})
     if len(set(wanted.values())) < len(wanted):
-        raise StartRefused(f"{', '.join(wanted)} must all be different")
+        raise Failure(f"{', '.join(wanted)} must all be different")
     for flag, port in wanted.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -100,14 +110,21 @@ def _check_ports(ports: Ports, demo: bool) -> None:
                 probe.listen()
             except OSError as error:
                 reason = f"port {port} of {HOST} cannot be used ({os.strerror(error.errno or 0).lower()})"
-                raise StartRefused(f"{reason}: free it, or give another with {flag}") from error
+                raise Failure(f"{reason}: free it, or give another with {flag}") from error
 
 
-def programs(file: Path, ports: Ports, run_dir: Path, demo: bool) -> list[Program]:
+def programs(file: Path | None, ports: Ports, run_dir: Path, demo: bool) -> list[Program]:
     """What to run, in the order of the start."""
     python = sys.executable
     control = (
-        *(python, "-m", "controlplane", "--config", str(file), "--state-dir", str(run_dir / "control-plane")),
+        *(
+            python,
+            "-m",
+            "controlplane",
+            *(("--config", str(file)) if file else ()),
+            "--state-dir",
+            str(state_of(run_dir)),
+        ),
         *("--host", HOST, "--port", str(ports.rest), "--grpc-port", str(ports.grpc)),
     )
     data = (
@@ -115,16 +132,18 @@ def programs(file: Path, ports: Ports, run_dir: Path, demo: bool) -> list[Progra
         *("--host", HOST, "--port", str(ports.traffic), "--admin-port", str(ports.admin)),
     )
     upstream = (python, "-m", "controlplane.demo", "--port", str(ports.demo))
+    # A database may be empty yet: then nothing is served, and that is no failure of the start.
+    ready = "ready" if file else "live"
     started = [
         Program("control plane", control, f"http://{HOST}:{ports.rest}/health/ready", run_dir / "control-plane.log"),
-        Program("data plane", data, f"http://{HOST}:{ports.admin}/health/ready", run_dir / "data-plane.log"),
+        Program("data plane", data, f"http://{HOST}:{ports.admin}/health/{ready}", run_dir / "data-plane.log"),
     ]
     if demo:
         started.insert(0, Program("demo upstream", upstream, f"http://{HOST}:{ports.demo}/", run_dir / "demo.log"))
     return started
 
 
-async def _run(started: list[Program], file: Path, ports: Ports, run_dir: Path, demo: bool) -> None:
+async def _run(started: list[Program], file: Path | None, ports: Ports, run_dir: Path, demo: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -134,12 +153,23 @@ async def _run(started: list[Program], file: Path, ports: Ports, run_dir: Path, 
         if await children.until_ready(stop):
             gateway, rest = f"http://{HOST}:{ports.traffic}", f"http://{HOST}:{ports.rest}"
             token_set = "FLEXGATE_ADMIN_TOKEN" in os.environ
-            typer.echo(welcome(gateway, rest, file, run_dir, sys.argv[0], demo=demo, token_set=token_set))
-            await children.until_stopped(stop)
+            with _telling(state_of(run_dir) / ADDRESS, rest):
+                typer.echo(welcome(gateway, rest, file, run_dir, sys.argv[0], demo=demo, token_set=token_set))
+                await children.until_stopped(stop)
         typer.echo("stopping ...")
     typer.echo("stopped")
 
 
-def _fail(text: str) -> None:
-    typer.echo(text, err=True)
-    raise typer.Exit(1)
+def state_of(run_dir: Path) -> Path:
+    """The control plane's state directory."""
+    return run_dir / "control-plane"
+
+
+@contextmanager
+def _telling(file: Path, url: str) -> Iterator[None]:
+    """Where the REST API is, for other commands on this machine, as long as it is there."""
+    file.write_text(url)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from typing import Any
 
-import typer
-from rich.text import Text
+from controlplane.cli.api import Api, Json
+from controlplane.cli.family import alone
+from controlplane.cli.node_rows import rows
+from controlplane.cli.nodes import EVERY, PATH, Every, Watch, watched
+from controlplane.cli.screen import Screen, Shown
+from controlplane.cli.talking import talking
 
-from controlplane.cli.client import DEFAULT_URL, Format, Output, Token, Url, get
-from controlplane.cli.nodes import PAGE, console, table
 
+@talking
+def status(api: Api, screen: Screen, watch: Watch = False, every: Every = 2 * EVERY) -> None:
+    """Show the revision, where it comes from, and who does and does not run it."""
 
-def status(url: Url = DEFAULT_URL, token: Token = "", output: Format = Output.table) -> None:
-    """Show the revision, the state of its file, and who does and does not run it."""
-    overall, found = get(url, "/api/status", token), get(url, PAGE, token)
-    if output is Output.json:
-        typer.echo(json.dumps(overall | {"nodeList": found["nodes"]}, indent=2))
+    def look() -> Callable[[], list[Shown]]:
+        overall, nodes = _asked(api)
+        return lambda: _told(overall, nodes)
+
+    if watch:
+        watched(screen, look, every)
         return
-    screen = console()
-    for line in lines(overall):
-        screen.print(Text(line))
-    if found["nodes"]:
-        screen.print()
-        screen.print(table(found["nodes"]))
+    overall, nodes = _asked(api)
+    screen.show(overall | {"nodeList": nodes}, lambda: _told(overall, nodes))
+
+
+app = alone(status)
+
+
+def _asked(api: Api) -> tuple[Json, list[Json]]:
+    return api.get("/api/status"), api.listed(PATH, "nodes")
+
+
+def _told(overall: Json, nodes: list[Json]) -> list[Shown]:
+    told: list[Shown] = [*lines(overall)]
+    return [*told, "", rows(nodes)] if nodes else told
 
 
 def lines(overall: dict[str, Any]) -> list[str]:
@@ -31,7 +45,9 @@ def lines(overall: dict[str, Any]) -> list[str]:
     source, counts = overall["source"], overall["nodes"]
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none has connected yet"
     shown = [
-        f"revision  {overall['revision']}  (digest {overall['digest'][:12]})",
+        f"revision  {overall['revision']}  (digest {overall['digest'][:12]})"
+        if overall["digest"]
+        else "revision  none yet",
         f"source    {source['file']}: {source['state']}",
     ]
     for fault in source["faults"]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from controlplane.cli.failure import Code
+from controlplane.cli.family import alone
 from controlplane.fault_text import line_of
 from shared.document import read_file
 from shared.faults import ConfigError
@@ -19,9 +21,12 @@ def validate(file: Annotated[Path, typer.Argument(help="The YAML configuration."
     except ConfigError as error:
         for fault in error.faults:
             typer.echo(line_of(str(file), fault), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(Code.REFUSED) from None
     for warning in document.warnings:
         typer.echo(f"warning: {line_of(str(file), warning)}", err=True)
     config = document.config
     counts = f"{len(config.routes)} routes, {len(config.upstreams)} upstreams, {len(document.warnings)} warnings"
     typer.echo(f"{file}: good ({counts})")
+
+
+app = alone(validate)

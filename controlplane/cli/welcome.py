@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from controlplane.auth.bootstrap import FILE
-from controlplane.cli.client import STATE_DIRECTORIES
+from controlplane.auth.token_file import FILE
 from controlplane.cli.demo_config import KEY
+from controlplane.cli.target import DEFAULT_URL, STATE_DIRECTORIES
 
 LIMIT = 20
 """Requests a minute to /limited in the starter."""
 
 
-def welcome(gateway: str, rest: str, file: Path, run_dir: Path, program: str, *, demo: bool, token_set: bool) -> str:
+def welcome(
+    gateway: str, rest: str, file: Path | None, run_dir: Path, program: str, *, demo: bool, token_set: bool
+) -> str:
     """The text; `gateway` and `rest` are URLs, `program` is how the user typed `flexgate`.
 
     `token_set`: the admin token is in FLEXGATE_ADMIN_TOKEN, and so in no file.
@@ -20,7 +22,13 @@ def welcome(gateway: str, rest: str, file: Path, run_dir: Path, program: str, *,
     directory = run_dir / "control-plane"
     token = "$FLEXGATE_ADMIN_TOKEN" if token_set else f"$(cat {directory / FILE})"
     found = "" if token_set or directory in STATE_DIRECTORIES else f"FLEXGATE_CP_STATE_DIR={directory} "
-    url = "" if rest == "http://127.0.0.1:8080" else f" --url {rest}"
+    usual = directory in STATE_DIRECTORIES or rest == DEFAULT_URL  # else it is found by its state directory
+    url = "" if usual else f" --url {rest}"
+    edit = (
+        f"Edit {file}: it is applied within a second."
+        if file
+        else "Its configuration is in a database, which is empty at first: the API fills it."
+    )
     lines = ["", "FlexGate is running. Try, in another terminal:", ""]
     lines += [f"  {line}" for line in (_demo(gateway) if demo else [f"curl -i {gateway}/"])]
     lines += [
@@ -28,7 +36,7 @@ def welcome(gateway: str, rest: str, file: Path, run_dir: Path, program: str, *,
         f"  {found}{program} status{url}",
         f'  curl -H "Authorization: Bearer {token}" {rest}/api/nodes',
         "",
-        f"Edit {file}: it is applied within a second. Logs are in {run_dir}/*.log. Ctrl-C stops everything.",
+        f"{edit} Logs are in {run_dir}/*.log. Ctrl-C stops everything.",
     ]
     return "\n".join(lines)
 

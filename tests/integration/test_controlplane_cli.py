@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -18,32 +17,12 @@ from pathlib import Path
 import pytest
 from grpc import aio
 
-from controlplane.cli.children import READY_SECONDS
 from controlplane.cli.demo_config import KEY, demo_config
-from controlplane.cli.nodes import age
+from controlplane.cli.screen import age
 from shared.document import read
 from tests.integration.controlplane_node import NodeClient, until
 from tests.integration.test_controlplane_app import BAD, BOSS, GOOD, started
-
-DEADLINE = READY_SECONDS + 60
-
-
-async def launch(directory: Path, *arguments: str) -> asyncio.subprocess.Process:
-    """`flexgate` with these arguments, in a directory."""
-    code = "from controlplane.cli import main; main()"
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "COLUMNS": "160", "NO_COLOR": "1"}
-    pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *arguments, cwd=directory, env=environment, stdout=pipe, stderr=pipe
-    )
-
-
-async def flexgate(directory: Path, *arguments: str) -> tuple[int | None, str, str]:
-    """Exit code, output and errors of `flexgate`."""
-    process = await launch(directory, *arguments)
-    async with asyncio.timeout(DEADLINE):
-        output, errors = await process.communicate()
-    return process.returncode, output.decode(), errors.decode()
+from tests.support.command import DEADLINE, flexgate, launch
 
 
 async def test_init_writes_a_configuration_that_validates(tmp_path: Path) -> None:
@@ -82,7 +61,7 @@ async def test_status_and_nodes(tmp_path: Path) -> None:
     """Who runs which revision and why not, as a table and as JSON; the file's faults too."""
     async with started(tmp_path) as (control_plane, file):
         where = ("--url", f"http://127.0.0.1:{control_plane.rest_port}", "--token", BOSS)
-        assert "no data plane has connected yet" in (await flexgate(tmp_path, "nodes", *where))[1]
+        assert "no data plane has connected yet" in (await flexgate(tmp_path, "nodes", "list", *where))[1]
         async with aio.insecure_channel(f"127.0.0.1:{control_plane.grpc_port}") as channel:
             node = NodeClient(channel, "pod[/0]")
             await node.connect()
@@ -96,40 +75,41 @@ async def test_status_and_nodes(tmp_path: Path) -> None:
             assert re.search(r"pod\[/0\] +nacked +- +1 .*refused revision 1: no reason given", output)
             assert "line 9: routes[1].upstraem: unknown key" in output
             assert "revision 1 keeps serving" in output
-            _, output, _ = await flexgate(tmp_path, "nodes", *where, "--output", "json")
+            _, output, _ = await flexgate(tmp_path, "nodes", "list", *where, "--output", "json")
             assert json.loads(output)["nodes"][0]["state"] == "nacked"
 
 
-@pytest.mark.parametrize("command", ["status", "nodes"])
+@pytest.mark.parametrize("command", ["status", "nodes list"])
 async def test_an_unreachable_control_plane_is_one_line(tmp_path: Path, command: str) -> None:
-    """Exit code 2 and one clear line."""
+    """Exit code 3 and one clear line."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        code, output, errors = await flexgate(tmp_path, command, "--url", url)
-    assert (code, output) == (2, "")
+        code, output, errors = await flexgate(tmp_path, *command.split(), "--url", url)
+    assert (code, output) == (3, "")
     assert errors == f"no control plane answers at {url}: Connection refused\n"
 
 
-async def test_a_missing_token_is_one_line(tmp_path: Path) -> None:
-    """What the control plane refuses is said in its own words, exit code 1."""
+async def test_a_missing_token_is_told(tmp_path: Path) -> None:
+    """What the control plane refuses is said in its own words, with what to do; exit code 4."""
     async with started(tmp_path) as (control_plane, _):
         url = f"http://127.0.0.1:{control_plane.rest_port}"
-        code, _, errors = await flexgate(tmp_path, "nodes", "--url", url)
-        assert code == 1
+        code, _, errors = await flexgate(tmp_path, "nodes", "list", "--url", url)
+        assert code == 4
         assert "401" in errors
         assert "bearer token" in errors
-        assert (await flexgate(tmp_path, "nodes", "--url", url, "--token", BOSS))[0] == 0
+        assert "FLEXGATE_TOKEN" in errors
+        assert (await flexgate(tmp_path, "nodes", "list", "--url", url, "--token", BOSS))[0] == 0
 
 
 async def test_the_first_token_is_found_on_this_machine(tmp_path: Path) -> None:
     """Where the control plane was started, `flexgate` needs no token; a file of another one's is refused as any."""
     async with started(tmp_path, state_dir=tmp_path / ".flexgate/control-plane", admin_token="") as (control_plane, _):
         url = f"http://127.0.0.1:{control_plane.rest_port}"
-        assert (await flexgate(tmp_path, "nodes", "--url", url))[0] == 0
+        assert (await flexgate(tmp_path, "nodes", "list", "--url", url))[0] == 0
         (tmp_path / ".flexgate/control-plane/admin-token").write_text("fgt_other\n")
-        code, _, errors = await flexgate(tmp_path, "nodes", "--url", url)
-        assert (code, "not known here" in errors) == (1, True)
+        code, _, errors = await flexgate(tmp_path, "nodes", "list", "--url", url)
+        assert (code, "not known here" in errors) == (4, True)
 
 
 def test_ages() -> None:
@@ -224,14 +204,14 @@ async def test_start_demo(tmp_path: Path) -> None:
     async with demo(tmp_path) as (process, ports, printed):
         gateway = f"http://127.0.0.1:{ports['--port']}"
         text = "".join(printed)
-        for hint in (f"curl -i {gateway}/demo/hello", f"X-API-Key: {KEY}", "429", "status --url", "admin-token)"):
+        for hint in (f"curl -i {gateway}/demo/hello", f"X-API-Key: {KEY}", "429", " status\n", "admin-token)"):
             assert hint in text
         assert await asyncio.to_thread(status_of, f"{gateway}/demo/hello") == 200
         assert await asyncio.to_thread(status_of, f"{gateway}/keyed/hello") == 401
         assert await asyncio.to_thread(status_of, f"{gateway}/keyed/hello", X_API_Key=KEY) == 200
         codes = [await asyncio.to_thread(status_of, f"{gateway}/limited/hello") for _ in range(21)]
         assert codes == [200] * 20 + [429]
-        _, output, _ = await flexgate(tmp_path, "status", "--url", f"http://127.0.0.1:{ports['--rest-port']}")
+        _, output, _ = await flexgate(tmp_path, "status")  # found by the state directory
         assert "1 current" in output
         token = (tmp_path / ".run/control-plane/admin-token").read_text().strip()
         assert token not in text
@@ -265,7 +245,7 @@ async def test_a_child_that_dies_stops_the_rest(tmp_path: Path) -> None:
 
 
 async def test_start_refuses_before_anything_runs(tmp_path: Path) -> None:
-    """A taken port, a bad or missing configuration: one clear line, exit code 1, and no log of a child."""
+    """A taken port, a bad configuration: one clear line, exit code 1, and no log of a child."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -276,11 +256,8 @@ async def test_start_refuses_before_anything_runs(tmp_path: Path) -> None:
         )
         assert code == 1
         assert re.fullmatch(rf"port {port} of 127.0.0.1 cannot be used .*--rest-port\n", errors)
-    code, _, errors = await flexgate(tmp_path, "start")
-    assert (code, errors.count("\n")) == (1, 1)
-    assert "flexgate init" in errors
     (tmp_path / "proxy.yml").write_text(BAD)
-    code, _, errors = await flexgate(tmp_path, "start")
+    code, _, errors = await flexgate(tmp_path, "start", "--config", "proxy.yml")
     assert code == 1
     assert "proxy.yml:9: routes[1].upstraem" in errors
     assert not list((tmp_path / ".run").glob("*.log"))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import controlplane.auth
 from controlplane.auth.address import client_address, neighbourhood, networks
-from controlplane.auth.bootstrap import found
 from controlplane.auth.cookies import local_path, origin_of
 from controlplane.auth.passwords import LONGEST, Passwords
+from controlplane.auth.token_file import found
 from tests.support.access import CHEAP
 
 INSIDE = networks("10.0.0.0/8, ::1")

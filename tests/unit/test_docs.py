@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
-from controlplane.cli import COMMANDS
+from controlplane.cli.table import COMMANDS
 from dataplane.settings import OPTIONS
 from shared.document import read
 
@@ -72,11 +74,19 @@ def test_make_targets_exist() -> None:
 
 def test_commands_exist() -> None:
     """Every `flexgate COMMAND` of any page is one of the program's, and every one of those is explained."""
-    commands = {command.__name__ for command in COMMANDS}
     texts = [page.read_text().partition("\n## Results\n")[0] for page in PAGES]  # tables of figures name contestants
     code = "\n".join(found for text in texts for found in CODE.findall(text))
     used = set(re.findall(r"(?:^|[`/ ])flexgate ([a-z]+)\b", code, re.MULTILINE))
-    assert used == commands
+    assert used == set(COMMANDS)
+
+
+def test_every_command_of_a_family_is_explained() -> None:
+    """Whatever `flexgate FAMILY COMMAND` there is stands on the page of commands."""
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    for name, entry in COMMANDS.items():
+        found = get_command(importlib.import_module(f"controlplane.cli.{entry.module}").app)
+        for command in getattr(found, "commands", {}):
+            assert f"flexgate {name} {command}" in page
 
 
 def test_every_event_is_explained() -> None:

@@ -1,0 +1,183 @@
+"""Talks to the REST API of a control plane; what goes wrong is a Failure that says where, what and what to do."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+from controlplane.cli.failure import Code, Failure
+
+Json = dict[str, Any]
+SECONDS = 30.0
+"""How long an answer may take; a write that waits for nodes has that time on top."""
+PAGE = 1000
+CODES = {401: Code.UNAUTHORISED, 403: Code.UNAUTHORISED, 409: Code.CONFLICT, 412: Code.CONFLICT, 428: Code.CONFLICT}
+LATER = frozenset({429, 502, 503, 504})
+HINTS = {
+    401: "give a token: --token, FLEXGATE_TOKEN, `flexgate login`, or one in a context (`flexgate context add`)",
+    403: "it takes another role: ask an admin for a token with it",
+}
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Without the environment's proxies: a control plane is a neighbour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer. `body` is its JSON, None where there was none; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Credential(Protocol):
+    """What opens a control plane."""
+
+    def bearer(self) -> str:
+        """The token to send; empty: none."""
+
+    def renew(self) -> bool:
+        """Called where the token was refused; whether there is a new one now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A token that somebody gave."""
+
+    token: str
+
+    def bearer(self) -> str:
+        return self.token
+
+    def renew(self) -> bool:
+        return False
+
+
+class Api:
+    """A control plane. Paths begin with /api; raises Failure, with the API's own words."""
+
+    def __init__(self, url: str, credential: Credential) -> None:
+        self.url = url.rstrip("/")
+        self._credential = credential
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
+        """The JSON at a path."""
+        return self.send("GET", path, query=query).body
+
+    def listed(self, path: str, name: str = "", query: Mapping[str, object] | None = None, most: int = 0) -> list[Json]:
+        """All entries of a list, by pages, or the first `most`; `name` is the field that has them; none: an array."""
+        found: list[Json] = []
+        for page in self._pages(path, query or {}, min(most or PAGE, PAGE)):
+            found += page.body[name] if isinstance(page.body, dict) else page.body
+            if most and len(found) >= most:
+                return found[:most]
+        return found
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = 0.0,
+    ) -> Answer:
+        """Any request; text is sent as YAML, everything else as JSON. `seconds` is time on top for the answer."""
+        known = {name: value for name, value in (query or {}).items() if value not in (None, "", False)}
+        words = urlencode({name: "1" if value is True else value for name, value in known.items()})
+        target = f"{self.url}{path}" + (f"?{words}" if words else "")
+        content = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
+        kind = "application/yaml" if isinstance(body, str) else "application/json"
+        given = {
+            "Accept": "application/json",
+            **({"Content-Type": kind} if content is not None else {}),
+            **(headers or {}),
+        }
+        try:
+            return self._once(method, target, content, given, SECONDS + seconds)
+        except urllib.error.HTTPError as error:
+            if error.code == 401 and self._credential.renew():
+                return self._again(method, target, content, given, SECONDS + seconds)
+            raise self._refusal(error) from error
+
+    def _again(self, *request: Any) -> Answer:
+        try:
+            return self._once(*request)
+        except urllib.error.HTTPError as error:
+            raise self._refusal(error) from error
+
+    def _once(
+        self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], seconds: float
+    ) -> Answer:
+        token = self._credential.bearer()
+        bearer = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            request = urllib.request.Request(target, content, {**headers, **bearer}, method=method)
+            with _OPENER.open(request, timeout=seconds) as answer:
+                text = answer.read()
+                heads = {name.lower(): value for name, value in answer.headers.items()}
+                return Answer(answer.status, heads, _read(text, heads))
+        except urllib.error.HTTPError:
+            raise
+        except (OSError, ValueError, HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+            raise Failure(f"no control plane answers at {self.url}: {said}", Code.UNREACHABLE) from error
+
+    def _pages(self, path: str, query: Mapping[str, object], limit: int) -> Iterator[Answer]:
+        cursor = ""
+        while True:
+            page = self.send("GET", path, query={**query, "limit": limit, "cursor": cursor})
+            yield page
+            rest = page.body.get("nextCursor", "") if isinstance(page.body, dict) else ""
+            cursor = rest or page.headers.get("x-next-cursor", "")
+            if not cursor:
+                return
+
+    def _refusal(self, error: urllib.error.HTTPError) -> Failure:
+        """An error of the API as it is shown: its message, its details with their paths, and what to do."""
+        with error:
+            text = error.read()
+        status = error.code
+        code = Code.UNREACHABLE if status in LATER else CODES.get(status, Code.REFUSED)
+        try:
+            body = json.loads(text)
+            message, details = str(body["message"]), [detail_line(detail) for detail in body.get("details") or ()]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            message, details = text[:200].decode(errors="replace").strip() or error.reason, []
+        details = [detail for detail in details if detail != message]
+        if status == 429 and (wait := error.headers.get("Retry-After")):
+            details.append(f"try again in {wait} s")
+        if hint := HINTS.get(status):
+            details.append(hint)
+        return Failure(f"{self.url} answered {status}: {message}", code, details)
+
+
+def path_of(*parts: str) -> str:
+    """A path of the API, each part quoted."""
+    return "/api/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def detail_line(detail: Json) -> str:
+    """`kind name: line 3: path: message`, of what is known."""
+    who = f"{detail.get('kind') or ''} {detail.get('name') or ''}".strip()
+    line = f"line {detail['line']}" if detail.get("line") else ""
+    return ": ".join(str(part) for part in (who, line, detail.get("path"), detail.get("message")) if part)
+
+
+def _read(text: bytes, headers: Mapping[str, str]) -> Any:
+    """JSON as what it says; anything else as text. ValueError where it is no API that answers."""
+    if not text.strip():
+        return None
+    if "json" in headers.get("content-type", "") and "lines" not in headers.get("content-type", ""):
+        return json.loads(text)
+    if "x-api-version" not in headers:
+        raise ValueError("this is not the API of a control plane")
+    return text.decode()

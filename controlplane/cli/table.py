@@ -1,0 +1,31 @@
+"""Every command of `flexgate`: its module, and what the overview says of it. A module is imported when it is typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`module` is in this package and has an `app`, which is a family of commands or one command alone."""
+
+    module: str
+    says: str
+
+
+COMMANDS = {
+    "init": Entry("init", "Write a commented configuration to start from."),
+    "start": Entry("start", "Run a control plane and a data plane on this machine until Ctrl-C."),
+    "validate": Entry("validate", "Print every fault of a configuration file."),
+    "status": Entry("status", "Show the revision, where it comes from, and who does and does not run it."),
+    "nodes": Entry("nodes", "List, watch, enrol and revoke data planes."),
+    "explain": Entry("explain", "Tell what the nodes would do with a request, and why."),
+    "context": Entry("context", "Name the control planes that you work with, and choose one."),
+    "login": Entry("login", "Log in with a name and a password; the login is kept in a context."),
+    "logout": Entry("logout", "End the login of a context."),
+    "whoami": Entry("whoami", "Tell who you are to the control plane, and your role."),
+    "tokens": Entry("tokens", "Make, list and revoke API tokens."),
+    "users": Entry("users", "Make, list, change and delete users."),
+    "migrate": Entry("migrate", "Bring the tables of a database to what this version needs."),
+    "completion": Entry("completion", "Print the completion script of a shell."),
+}
