@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, text, update
+from sqlalchemy import Executable, Row, bindparam, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.actor import SYSTEM
@@ -33,6 +34,8 @@ CHANNEL = "flexgate_revision"
 """PostgreSQL's channel on which a commit tells the other control planes."""
 KEPT_SECONDS = 24 * 3600
 """How long the answer to an idempotency key is kept."""
+BATCH = 500
+"""Rows in one statement."""
 AUDITED = 100
 """Resources of one write that the audit row has with before and after; of more it has the names."""
 
@@ -86,6 +89,9 @@ class SqlStore:
         self._committed = None
 
     async def commit(self, base: Committed | None, write: Write) -> Committed:
+        # Ten thousand resources take a second to put into words: not on the event loop, and before anyone waits for it.
+        many = len(write.changes) > BATCH
+        rows = await asyncio.to_thread(rows_of, write) if many else rows_of(write)
         async with self._looking, self._database.transaction() as connection:
             head = (await connection.execute(select(HEAD).with_for_update())).one()
             known = (base.epoch, base.revision) if base is not None else (head.epoch, 0)
@@ -93,15 +99,14 @@ class SqlStore:
                 raise Outdated
             revision = head.revision + 1
             ids = {**head.ids, **write.ids}
-            await self._keep(connection, head.epoch, revision, write)
+            await self._keep(connection, head.epoch, revision, write, rows)
             await connection.execute(update(HEAD).values(revision=revision, ids=ids))
             if write.once is not None:
                 await self._remember(connection, write.once, write.answer or {})
             if not self._database.is_sqlite:
                 await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
-            target, detail = audited(write)
             action = f"config.{write.action}"
-            await self._audit.append(connection, write.actor, action, target, detail, revision=revision)
+            await self._audit.append(connection, write.actor, action, rows.target, rows.detail, revision=revision)
             committed = Committed(head.epoch, revision, write.table, ids=ids)
         self._committed = committed
         return committed
@@ -124,7 +129,7 @@ class SqlStore:
     async def between(self, first: int, second: int) -> tuple[Changed, ...]:
         return await self.history.between(first, second)
 
-    async def _keep(self, connection: AsyncConnection, epoch: str, revision: int, write: Write) -> None:
+    async def _keep(self, connection: AsyncConnection, epoch: str, revision: int, write: Write, rows: Rows) -> None:
         """The rows of the revision, its changes and its resources."""
         row = {
             "revision": revision,
@@ -138,10 +143,12 @@ class SqlStore:
             "digest": write.table.digest.hex(),
         }
         await connection.execute(insert(REVISIONS), row)
-        changes = [_change(changed, revision) for changed in write.changes]
-        if changes:
-            await connection.execute(insert(CHANGES), changes)
-        await _put(connection, write.changes, revision)
+        await _batched(connection, insert(CHANGES), [one | {"revision": revision} for one in rows.changes])
+        same = (RESOURCES.c.kind == bindparam("key_kind")) & (RESOURCES.c.name == bindparam("key_name"))
+        await _batched(connection, delete(RESOURCES).where(same), rows.deletes)
+        version = {"version": revision}
+        await _batched(connection, update(RESOURCES).where(same), [one | version for one in rows.updates])
+        await _batched(connection, insert(RESOURCES), [one | version for one in rows.creates])
 
     async def _remember(self, connection: AsyncConnection, once: Once, answer: Json) -> None:
         now = self._milliseconds()
@@ -158,6 +165,36 @@ class SqlStore:
 
     def _milliseconds(self) -> int:
         return int(self._now() * 1000)
+
+
+@dataclass(slots=True)
+class Rows:
+    """A write as rows, without the revision that it will have; `target` and `detail` are those of its audit row."""
+
+    target: str
+    detail: Json
+    changes: list[Json] = field(default_factory=list)
+    creates: list[Json] = field(default_factory=list)
+    updates: list[Json] = field(default_factory=list)
+    deletes: list[Json] = field(default_factory=list)
+
+
+def rows_of(write: Write) -> Rows:
+    """The rows of a write."""
+    rows = Rows(*audited(write))
+    for changed in write.changes:
+        kind, name = changed.key
+        before, after = changed.before and to_json(changed.before), changed.after and to_json(changed.after)
+        rows.changes.append({"kind": kind, "name": name, "before": before, "after": after})
+        if after is None:
+            rows.deletes.append({"key_kind": kind, "key_name": name})
+            continue
+        content = {"id": after.get("id", 0), "body": after}
+        if before is None:
+            rows.creates.append({"kind": kind, "name": name, **content})
+        else:
+            rows.updates.append({"key_kind": kind, "key_name": name, **content})
+    return rows
 
 
 def audited(write: Write) -> tuple[str, Json]:
@@ -202,31 +239,7 @@ def _decoded(rows: Iterable[Row[Any]]) -> list[Resource]:
     return [from_json(row.kind, row.name, row.body) for row in rows]
 
 
-def _change(changed: Changed, revision: int) -> Json:
-    kind, name = changed.key
-    before, after = changed.before and to_json(changed.before), changed.after and to_json(changed.after)
-    return {"revision": revision, "kind": kind, "name": name, "before": before, "after": after}
-
-
-async def _put(connection: AsyncConnection, changes: Iterable[Changed], revision: int) -> None:
-    """Insert, update and delete the resources, each in one statement for all."""
-    rows: dict[str, list[Json]] = {"create": [], "update": [], "delete": []}
-    for changed in changes:
-        kind, name = changed.key
-        if changed.after is None:
-            rows["delete"].append({"key_kind": kind, "key_name": name})
-            continue
-        body = to_json(changed.after)
-        content = {"id": body.get("id", 0), "version": revision, "body": body}
-        if changed.before is None:
-            rows["create"].append({"kind": kind, "name": name, **content})
-        else:
-            rows["update"].append({"key_kind": kind, "key_name": name, **content})
-    same = (RESOURCES.c.kind == bindparam("key_kind")) & (RESOURCES.c.name == bindparam("key_name"))
-    for statement, action in (
-        (delete(RESOURCES).where(same), "delete"),
-        (update(RESOURCES).where(same), "update"),
-        (insert(RESOURCES), "create"),
-    ):
-        if rows[action]:
-            await connection.execute(statement, rows[action])
+async def _batched(connection: AsyncConnection, statement: Executable, rows: list[Json]) -> None:
+    """Execute for all rows, a batch at a time, so that the event loop turns in between."""
+    for start in range(0, len(rows), BATCH):
+        await connection.execute(statement, rows[start : start + BATCH])
