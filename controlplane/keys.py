@@ -14,6 +14,7 @@ from typing import Any
 
 from controlplane.actor import Actor
 from controlplane.changes import Change, Delete, Once, Put, etag_of
+from controlplane.plan import Plan
 from controlplane.refusal import AlreadyExists, NotFound, Refusal
 from controlplane.service import Outcome, Service
 from shared.pb.resources_pb2 import Credential
@@ -61,15 +62,13 @@ class Keys:
         """
         await self._service.refresh()
         secret = self._token()
-        made = Credential()
-        made.CopyFrom(credential)
-        made.type, made.key = made.type or "apiKey", sha256(secret.encode()).hexdigest()
-        if not made.name:
-            made.name = _free(made.consumer or "key", self._names())
-        elif made.name in self._names():
-            raise AlreadyExists(("credential", made.name))
-        change = Put("credential", made.name, made, new=True)
-        return await self._commit([change], secret, actor, message or f"key {made.name!r} created", once)
+        change = self._creation(credential, secret)
+        return await self._commit([change], secret, actor, message or f"key {change.name!r} created", once)
+
+    async def plan_create(self, credential: Credential) -> Plan:
+        """What `create` would do."""
+        await self._service.refresh()
+        return await self._service.plan([self._creation(credential, self._token())])
 
     async def rotate(
         self, name: str, actor: Actor, *, grace: float = 0.0, message: str = "", once: Once | None = None
@@ -77,6 +76,25 @@ class Keys:
         """A new secret under the same name. The old one works for `grace` seconds more, under the name `NAME~1`."""
         await self._service.refresh()
         secret = self._token()
+        changes = self._rotation(name, secret, grace)
+        return await self._commit(changes, secret, actor, message or f"key {name!r} rotated", once)
+
+    async def plan_rotate(self, name: str, *, grace: float = 0.0) -> Plan:
+        """What `rotate` would do."""
+        await self._service.refresh()
+        return await self._service.plan(self._rotation(name, self._token(), grace))
+
+    def _creation(self, credential: Credential, secret: str) -> Put:
+        made = Credential()
+        made.CopyFrom(credential)
+        made.type, made.key = made.type or "apiKey", sha256(secret.encode()).hexdigest()
+        if not made.name:
+            made.name = _free(made.consumer or "key", self._names())
+        elif made.name in self._names():
+            raise AlreadyExists(("credential", made.name))
+        return Put("credential", made.name, made, new=True)
+
+    def _rotation(self, name: str, secret: str, grace: float) -> list[Change]:
         current, etag = self._credential(name)
         fresh, old = Credential(), Credential()
         fresh.CopyFrom(current)
@@ -89,7 +107,7 @@ class Keys:
             old.id, old.name = 0, _free(name, self._names(), first=f"{name}~1", mark="~")
             old.expires_at = _earlier(timestamp(self._now() + grace), current.expires_at)
             changes.append(Put("credential", old.name, old, new=True))
-        return await self._commit(changes, secret, actor, message or f"key {name!r} rotated", once)
+        return changes
 
     async def _commit(
         self, changes: Sequence[Change], secret: str, actor: Actor, message: str, once: Once | None

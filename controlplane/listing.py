@@ -40,9 +40,9 @@ def page(items: Iterable[Json], query: Mapping[str, str], filters: tuple[str, ..
         raise Problem(400, f"unknown query parameter {', '.join(unknown)}; there are {allowed}")
     wanted = {name: query[name] for name in filters if name in query}
     found = [item for item in items if all(_matches(item.get(name), value) for name, value in wanted.items())]
-    start, limit = _position(query.get("cursor", "")), _limit(query.get("limit", ""))
+    start, limit = position_in(query.get("cursor", "")), limit_of(query.get("limit", ""))
     rest = len(found) > start + limit
-    return Page(found[start : start + limit], len(found), _cursor(start + limit) if rest else "")
+    return Page(found[start : start + limit], len(found), cursor_at(start + limit) if rest else "")
 
 
 def history(events: Events, query: Mapping[str, str]) -> Page:
@@ -54,8 +54,8 @@ def history(events: Events, query: Mapping[str, str]) -> Page:
     if unknown:
         known = "node, event, since, limit, cursor"
         raise Problem(400, f"unknown query parameter {', '.join(unknown)}; there are {known}")
-    limit, before = _limit(query.get("limit", "")), _position(query.get("cursor", ""))
-    since = _time(query["since"]) if "since" in query else 0.0
+    limit, before = limit_of(query.get("limit", "")), position_in(query.get("cursor", ""))
+    since = time_of(query["since"], "since") if "since" in query else 0.0
     found = [
         event
         for event in events.newest()
@@ -68,15 +68,15 @@ def history(events: Events, query: Mapping[str, str]) -> Page:
         {"id": e.id, "node": e.node, "event": e.name, "timestamp": timestamp(e.at), "data": e.data}
         for e in rest[:limit]
     ]
-    return Page(items, len(found), _cursor(rest[limit - 1].position) if len(rest) > limit else "")
+    return Page(items, len(found), cursor_at(rest[limit - 1].position) if len(rest) > limit else "")
 
 
-def _time(text: str) -> float:
+def time_of(text: str, name: str) -> float:
     """Epoch seconds; a time without a zone is UTC."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Problem(400, "since must be a time in ISO 8601, such as 2026-01-31T12:00:00Z") from error
+        raise Problem(400, f"{name} must be a time in ISO 8601, such as 2026-01-31T12:00:00Z") from error
     return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
 
 
@@ -88,7 +88,8 @@ def _matches(value: object, wanted: str) -> bool:
     return value is not None and str(value) == wanted
 
 
-def _limit(text: str) -> int:
+def limit_of(text: str) -> int:
+    """How many a client wants at most."""
     if not text:
         return LIMIT
     if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LIMIT:
@@ -96,17 +97,19 @@ def _limit(text: str) -> int:
     raise Problem(400, f"limit must be a number from 1 to {LIMIT}")
 
 
-def _cursor(position: int) -> str:
+def cursor_at(position: int) -> str:
+    """The cursor that continues after a position."""
     return base64.urlsafe_b64encode(str(position).encode()).decode()
 
 
-def _position(cursor: str) -> int:
+def position_in(cursor: str) -> int:
+    """The position that a cursor continues after; 0 for none."""
     if not cursor:
         return 0
     try:
         text = base64.b64decode(cursor.encode("ascii"), b"-_", validate=True).decode("ascii")
     except (binascii.Error, UnicodeError):
         text = ""
-    if not text.isdigit() or len(text) > 9:
+    if not text.isdigit() or len(text) > 18:
         raise Problem(400, "this cursor is none that a list gave")
     return int(text)

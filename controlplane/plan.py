@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.changes import Changed
@@ -12,7 +12,7 @@ from controlplane.store.mapping import shown_json, to_json
 from shared.faults import Fault
 from shared.field_path import child, item
 from shared.pb.resources_pb2 import Resource
-from shared.table import SETTINGS, Key, unpack
+from shared.table import SETTINGS, Key, Table, unpack
 
 HANDFUL = 5
 """Routes that may go at once without a question, however few there are."""
@@ -41,7 +41,7 @@ class Step:
 class Plan:
     """`revision` is the one that it changes. `groups`: the node groups that are affected; None: every node is.
 
-    `guard` says why the change would be refused without `force`; empty: it would not.
+    `guard` says why the change would be refused without `force`; empty: it would not. `table` is what there would be.
     """
 
     revision: int
@@ -49,6 +49,7 @@ class Plan:
     warnings: tuple[Fault, ...] = ()
     groups: frozenset[str] | None = frozenset()
     guard: str = ""
+    table: Table = field(default_factory=Table, repr=False, compare=False)
 
 
 def steps_of(changes: Iterable[Changed]) -> tuple[Step, ...]:

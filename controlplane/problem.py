@@ -19,15 +19,22 @@ CORRELATION_KEY = web.RequestKey("correlation", str)
 
 
 class Problem(Exception):
-    """An answer that is an error. `details` are {path, message} of each thing that is wrong."""
+    """An answer that is an error. `details` are {path, message} of each thing that is wrong; `code` is for programs."""
 
     def __init__(
-        self, status: int, message: str, details: list[dict[str, object]] | None = None, **headers: str
+        self,
+        status: int,
+        message: str,
+        details: list[dict[str, object]] | None = None,
+        *,
+        code: str = "",
+        **headers: str,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.details = details
+        self.code = code
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -54,7 +61,8 @@ def answering(revision: Callable[[], int]) -> Middleware:
             log.failure("request.failed", method=request.method, path=request.path, correlationId=correlation)
             response = _render(Problem(500, "the control plane failed; its log tells why"), correlation)
         response.headers["X-API-Version"] = API_VERSION
-        response.headers["X-Config-Version"] = str(revision())
+        # A write tells the revision that it made, which is published a moment later.
+        response.headers.setdefault("X-Config-Version", str(revision()))
         response.headers["X-Correlation-ID"] = correlation
         response.headers["Server"] = "FlexGate"
         response.headers["Cache-Control"] = "no-store"
@@ -80,6 +88,8 @@ def _render(problem: Problem, correlation: str) -> web.Response:
         "message": problem.message,
         "correlationId": correlation,
     }
+    if problem.code:
+        body["code"] = problem.code
     if problem.details is not None:
         body["details"] = problem.details
     return json_response(body, problem.status, problem.headers)

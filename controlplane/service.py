@@ -240,8 +240,9 @@ class Service:
             tuple(drafted.found.warnings),
             groups_of(changes),
             guard(changes, self._index),
+            drafted.draft.table(),
         )
-        return Prepared(drafted.draft, drafted.draft.table(), plan)
+        return Prepared(drafted.draft, plan.table, plan)
 
     async def _commit(self, base: Committed | None, prepared: Prepared, write: Write) -> Outcome:
         draft, table = prepared.draft, prepared.table

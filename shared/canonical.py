@@ -51,7 +51,7 @@ class Walk:
     def _one(self, shape: FieldShape, value: object, path: str, source: str) -> object:
         """A message or a scalar; None where it is faulty as a whole."""
         if shape.message is not None:
-            return self._message(shape.message, value, path, source)
+            return self.message(shape.message, value, path, source)
         wording = WORDINGS.get(shape.place)
         try:
             return shape.read(wording(value) if wording else value)
@@ -98,7 +98,8 @@ class Walk:
             return {}
         return value
 
-    def _message(self, descriptor: Descriptor, value: object, path: str, source: str) -> dict[str, object] | None:
+    def message(self, descriptor: Descriptor, value: object, path: str, source: str) -> dict[str, object] | None:
+        """Read a whole message; None where nothing of it could be read."""
         fields = fields_of(descriptor)
         if not isinstance(value, dict):
             stands_for = _plain_field(descriptor, value)

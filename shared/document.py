@@ -6,7 +6,7 @@ Docs: docs/reference/configuration.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from shared.unenforced import unenforced
 from shared.yaml_dump import dump
 from shared.yaml_lines import Source, load
 
-_CONSEQUENCES = {"required", "unknown_reference"}
+CONSEQUENCES = {"required", "unknown_reference"}
 """Faults that may only follow from another: what was left out as faulty is missing elsewhere."""
 
 
@@ -35,17 +35,22 @@ class Document:
     warnings: list[Fault]
 
 
-def read(text: str) -> Document:
+Fill = Callable[[Config], list[Fault]]
+"""Puts in, in place, what a document leaves to be filled in (secrets that it was shown redacted)."""
+
+
+def read(text: str, fill: Fill | None = None) -> Document:
     """Read a YAML document; raises ConfigError with all faults, in the order of their lines."""
     source = load(text)
     result = normalise(source.data)
     config = _message(result)
+    result.faults += fill(config) if fill else ()
     name_routes(config.routes)
-    written = source.faults + result.faults
+    unread = source.faults + result.faults
     found = check(config)
-    if written:
-        found = [fault for fault in found if fault.code not in _CONSEQUENCES]
-    faults = _placed(written, source, config) + _placed(_translated(found, result), source, config)
+    if unread:
+        found = [fault for fault in found if fault.code not in CONSEQUENCES]
+    faults = _placed(unread, source, config) + _placed(_translated(found, result), source, config)
     if faults:
         raise ConfigError(sorted(_once(faults), key=lambda fault: fault.line))
     warnings = _translated(result.warnings + advice(config) + unenforced(config), result)
@@ -90,10 +95,11 @@ def _message(result: Normalised) -> Config:
 
 def _translated(faults: Iterable[Fault], result: Normalised) -> list[Fault]:
     """Faults at canonical paths, moved to the paths that the operator wrote."""
-    return [replace(fault, path=_written(fault.path, result.origins)) for fault in faults]
+    return [replace(fault, path=written(fault.path, result.origins)) for fault in faults]
 
 
-def _written(path: str, origins: dict[str, str]) -> str:
+def written(path: str, origins: Mapping[str, str]) -> str:
+    """The path that the operator wrote for a canonical one."""
     for prefix in enclosing(path) if origins else ():
         if prefix in origins:
             # A field within a plain value ("timeout: 0" is timeout.request) is that value.

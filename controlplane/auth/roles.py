@@ -23,6 +23,7 @@ REST = {
     ("GET", "/metrics"): VIEWER,
     ("GET", "/api/status"): VIEWER,
     ("GET", "/api/nodes"): VIEWER,
+    ("GET", "/api/nodes/{id}"): VIEWER,
     ("GET", "/api/nodes/authority"): VIEWER,
     ("GET", "/api/nodes/enrolments"): OPERATOR,
     ("POST", "/api/nodes/enrolments"): OPERATOR,
@@ -34,6 +35,7 @@ REST = {
     ("GET", "/api/config"): VIEWER,
     ("GET", "/api/config/export"): VIEWER,
     ("POST", "/api/config/validate"): VIEWER,
+    ("POST", "/api/config/diff"): VIEWER,
     ("POST", "/api/config/apply"): OPERATOR,
     ("POST", "/api/explain"): VIEWER,
     ("POST", "/api/auth/login"): OPEN,
@@ -52,12 +54,32 @@ REST = {
     ("GET", "/api/users/{name}"): ADMIN,
     ("PATCH", "/api/users/{name}"): ADMIN,
     ("DELETE", "/api/users/{name}"): ADMIN,
-    ("GET", "/api/{kind}"): VIEWER,
-    ("GET", "/api/{kind}/{id}"): VIEWER,
-    ("*", "/api/{kind}"): OPERATOR,
-    ("*", "/api/{kind}/{id}"): OPERATOR,
+    **{
+        (method, f"/api/{kind}{place}"): role
+        for kind in ("routes", "upstreams", "consumers", "keys")
+        for method, place, role in (
+            ("GET", "", VIEWER),
+            ("POST", "", OPERATOR),
+            ("GET", "/{id}", VIEWER),
+            ("PUT", "/{id}", OPERATOR),
+            ("PATCH", "/{id}", OPERATOR),
+            ("DELETE", "/{id}", OPERATOR),
+        )
+    },
+    ("POST", "/api/keys/{id}/rotate"): OPERATOR,
+    ("GET", "/api/settings"): VIEWER,
+    ("PUT", "/api/settings"): OPERATOR,
+    ("PATCH", "/api/settings"): OPERATOR,
+    ("POST", "/api/transactions"): OPERATOR,
+    ("GET", "/api/revisions"): VIEWER,
+    ("GET", "/api/revisions/{id}"): VIEWER,
+    ("GET", "/api/revisions/{id}/diff"): VIEWER,
+    ("POST", "/api/revisions/{id}/rollback"): OPERATOR,
+    ("GET", "/api/audit"): VIEWER,
+    ("GET", "/api/audit/export"): VIEWER,
+    ("GET", "/api/audit/verify"): VIEWER,
 }
-"""(method, path) -> least role. "*" stands for all methods that have no line of their own; HEAD is a GET."""
+"""(method, path) -> least role; HEAD is a GET."""
 
 GRPC = {
     "/grpc.health.v1.Health/*": OPEN,
@@ -98,7 +120,7 @@ _REST = {(method, _PARAMETER.sub("{}", path)): role for (method, path), role in 
 def rest_role(method: str, path: str) -> str | None:
     """The least role for a path of the router; None where the table has none."""
     method, path = "GET" if method == "HEAD" else method, _PARAMETER.sub("{}", path)
-    return _REST.get((method, path)) or _REST.get(("*", path))
+    return _REST.get((method, path))
 
 
 def grpc_role(method: str) -> str | None:

@@ -112,9 +112,11 @@ class Audit:
         async with self._database.transaction() as connection:
             return await self.append(connection, actor, action, target, detail)
 
-    async def page(self, search: Search = EVERYTHING, *, before: int | None = None, limit: int = 100) -> list[Entry]:
+    async def page(
+        self, search: Search = EVERYTHING, *, before: int | None = None, skip: int = 0, limit: int = 100
+    ) -> list[Entry]:
         """The newest rows that are found, newest first; `before` is the number after which the last page ended."""
-        query = select(AUDIT).where(*_conditions(search)).order_by(AUDIT.c.number.desc()).limit(limit)
+        query = select(AUDIT).where(*_conditions(search)).order_by(AUDIT.c.number.desc()).limit(limit).offset(skip)
         if before is not None:
             query = query.where(AUDIT.c.number < before)
         async with self._database.reading() as connection:

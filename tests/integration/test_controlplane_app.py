@@ -212,6 +212,7 @@ async def test_lists(tmp_path: Path) -> None:
             "methods": ["GET"],
             "enabled": True,
             "rateLimit": {"requests": 100, "window": "60s"},
+            "circuitBreaker": {"enabled": True, "threshold": 5},
         }
         assert [route["path"] for route in (await client.ask("/api/routes?enabled=false"))[1]] == ["/orders/*"]
         assert [route["path"] for route in (await client.ask("/api/routes?methods=GET"))[1]] == ["/users/*"]
@@ -264,7 +265,10 @@ async def test_secrets_are_not_shown(tmp_path: Path) -> None:
         ("POST", "/api/nodes", 405),
         ("DELETE", "/health", 405),
         ("GET", "/api/nothing", 404),
-        ("GET", "/api/keys", 404),
+        ("PUT", "/api/settings", 409),
+        ("POST", "/api/transactions", 409),
+        ("POST", "/api/revisions/1/rollback", 409),
+        ("GET", "/api/revisions", 409),
     ],
 )
 async def test_writes_are_refused_with_the_way(tmp_path: Path, method: str, path: str, status: int) -> None:
@@ -274,7 +278,7 @@ async def test_writes_are_refused_with_the_way(tmp_path: Path, method: str, path
         assert found == status
         assert body.keys() >= {"error", "message", "correlationId"}
         if status == 409:
-            assert body["message"] == f"configuration comes from the file {file}; edit it"
+            assert body["message"].startswith(f"configuration comes from the file {file}; edit it")
         if status == 405:
             assert "GET" in response.headers["Allow"]
 

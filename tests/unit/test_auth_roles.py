@@ -39,7 +39,7 @@ def test_only_what_must_be_is_open() -> None:
 
 def test_reading_is_for_viewers_and_writing_is_not() -> None:
     """A viewer changes nothing but its own session; there is no line that nobody understands."""
-    harmless = {"/api/config/validate", "/api/explain"}
+    harmless = {"/api/config/validate", "/api/config/diff", "/api/explain"}
     for (method, path), role in REST.items():
         assert role in (OPEN, *ROLES), (method, path)
         if method != "GET" and path not in harmless and not path.startswith("/api/auth/"):
@@ -49,9 +49,9 @@ def test_reading_is_for_viewers_and_writing_is_not() -> None:
 
 def test_names_of_parameters_do_not_count() -> None:
     """The router may call them what it likes; HEAD is a GET; what is not listed has no role."""
-    assert rest_role("GET", "/api/{resource}/{name}") == "viewer"
+    assert rest_role("GET", "/api/routes/{name}") == "viewer"
     assert rest_role("HEAD", "/api/status") == "viewer"
-    assert rest_role("PATCH", "/api/{kind}/{id}") == "operator"
+    assert rest_role("PATCH", "/api/routes/{id}") == "operator"
     assert rest_role("POST", "/api/status") is None
     assert rest_role("GET", "/nothing") is None
     assert grpc_role("/flexgate.v1.Admin/PutResource") == "operator"

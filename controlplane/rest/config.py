@@ -1,0 +1,108 @@
+"""REST of the configuration as one document: shown, exported, validated, compared and applied."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from controlplane.changes import Once
+from controlplane.fault_text import fields_of
+from controlplane.plane import Plane
+from controlplane.problem import Problem, json_response
+from controlplane.rest.manner import manner
+from controlplane.rest.problems import known_parameters, text_of
+from controlplane.rest.writing import Writing, summary
+from controlplane.service import Outcome
+from controlplane.store import Committed
+from controlplane.unredact import fill
+from shared.document import Document, export, read, write
+from shared.pb.resources_pb2 import Config
+from shared.redact import redacted
+from shared.table import Table
+
+YAML = "application/yaml"
+"""RFC 9512."""
+FORMATS = ("json", "yaml")
+NOTHING = Committed("", 0, Table())
+"""What a database holds before the first write."""
+
+
+class ConfigRest:
+    """The handlers."""
+
+    def __init__(self, plane: Plane, writing: Writing) -> None:
+        self._plane = plane
+        self._writing = writing
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/api/config", self.config),
+            web.get("/api/config/export", self.export),
+            web.post("/api/config/validate", self.validate),
+            web.post("/api/config/diff", self.diff),
+            web.post("/api/config/apply", self.apply),
+        ]
+
+    async def config(self, request: web.Request) -> web.Response:
+        """The running configuration and its revision; secrets are redacted."""
+        known_parameters(request)
+        committed = self._committed()
+        document = await asyncio.to_thread(lambda: export(redacted(committed.config)))
+        identity = {
+            "revision": committed.revision,
+            "storeEpoch": committed.epoch,
+            "digest": committed.table.digest.hex(),
+        }
+        return json_response({**identity, "config": document})
+
+    async def export(self, request: web.Request) -> web.Response:
+        """The document alone, as JSON, or as YAML where `format` or Accept asks for it."""
+        known_parameters(request, "format")
+        wanted = request.query.get("format") or ("yaml" if YAML in request.headers.get("Accept", "") else "json")
+        if wanted not in FORMATS:
+            raise Problem(400, f"format must be one of {', '.join(FORMATS)}")
+        committed = self._committed()
+        if wanted == "json":
+            return json_response(await asyncio.to_thread(lambda: export(redacted(committed.config))))
+        text = await asyncio.to_thread(lambda: write(redacted(committed.config)))
+        return web.Response(text=text, content_type=YAML)
+
+    async def validate(self, request: web.Request) -> web.Response:
+        """All that is wrong with the YAML document in the body; nothing is changed."""
+        known_parameters(request)
+        verdict = await self._plane.service.validate(await text_of(request))
+        body = {
+            "valid": not verdict.faults,
+            "errors": [fields_of(fault) for fault in verdict.faults],
+            "warnings": [fields_of(warning) for warning in verdict.warnings],
+        }
+        return json_response(body)
+
+    async def diff(self, request: web.Request) -> web.Response:
+        """What applying the document would change."""
+        known_parameters(request)
+        document = await self._document(request)
+        return json_response(await self._writing.planned(await self._plane.service.plan_replace(document), ask=False))
+
+    async def apply(self, request: web.Request) -> web.Response:
+        """The document becomes the whole configuration, in one revision."""
+        how = await manner(request)
+        self._writing.allowed()
+        document = await self._document(request)
+        service = self._plane.service
+
+        async def commit(once: Once | None) -> Outcome:
+            return await service.replace(document, how.actor, message=how.message, force=how.force, once=once)
+
+        return await self._writing.done(how, plan=lambda: service.plan_replace(document), commit=commit, answer=summary)
+
+    async def _document(self, request: web.Request) -> Document:
+        """The document in the body, in which "[redacted]" is what is there; ConfigError with all its faults."""
+        text = await text_of(request)
+        committed = await self._plane.service.refresh()
+        before = committed.config if committed else Config()
+        return await asyncio.to_thread(read, text, lambda config: fill(config, before))
+
+    def _committed(self) -> Committed:
+        return self._plane.service.committed or NOTHING
