@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from controlplane.auth.address import neighbourhood
 from controlplane.events import Events
 
 APART = 60.0
@@ -28,11 +29,12 @@ class Failures:
     def saw(self, reason: str, address: str, name: str = "") -> None:
         """One more; `name` is whom it claimed to be, where it claimed."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
-        at, since = self._told.pop((reason, address), (float("-inf"), 0))
+        key = reason, neighbourhood(address)
+        at, since = self._told.pop(key, (float("-inf"), 0))
         if (now := self._clock()) < at + APART:
-            self._told[reason, address] = (at, since + 1)
+            self._told[key] = (at, since + 1)
             return
-        self._told[reason, address] = (now, 0)
+        self._told[key] = (now, 0)
         if len(self._told) > KEYS:
             self._told.popitem(last=False)
         self._events.saw("auth.failure", subject=reason, times=since + 1, address=address, account=name[:128])

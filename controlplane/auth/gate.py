@@ -50,7 +50,7 @@ def gate(auth: Auth) -> Middleware:
             request[IDENTITY_KEY] = identity
         request[ACTOR_KEY] = Actor(name, role, address, request[CORRELATION_KEY])
         if request.path.startswith("/api/") and (wait := auth.allowance.take(key)):
-            raise _too_many("more requests than this credential may make in a minute", wait)
+            raise _problem(AccessError(429, "more requests than this credential may make in a minute", wait=wait))
         try:
             return await handler(request)
         except AccessError as error:
@@ -108,10 +108,5 @@ def _refuse_rebound(auth: Auth, request: web.Request) -> None:
 
 
 def _problem(error: AccessError) -> Problem:
-    if error.wait:
-        return _too_many(error.message, error.wait)
-    return Problem(error.status, error.message, error.details)
-
-
-def _too_many(message: str, wait: float) -> Problem:
-    return Problem(429, message, Retry_After=str(max(1, math.ceil(wait))))
+    retry = {"Retry_After": str(max(1, math.ceil(error.wait)))} if error.wait else {}
+    return Problem(error.status, error.message, error.details, **retry)

@@ -24,7 +24,7 @@ async def parsed(request: web.Request, message: M, *fixed: str) -> M:
 
     The body must say that it is JSON: a form of another site cannot, so that it never gets here.
     """
-    if request.content_type != "application/json":
+    if request.content_type not in {"application/json", "application/merge-patch+json"}:
         raise AccessError(415, "the body must be JSON, with Content-Type: application/json")
     if (request.content_length or 0) > LARGEST:
         raise AccessError(413, f"a body of at most {LARGEST} bytes is enough for this")

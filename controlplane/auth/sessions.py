@@ -159,7 +159,9 @@ class Sessions:
             await connection.execute(delete(ACCESS_SESSIONS).where(over))
 
     def _begin(self, name: str, caller: Actor) -> tuple[str, str]:
-        """Count a try; AccessError(429) where there is none left."""
+        """Count a try; AccessError(429) where there is none left, (503) where too many are looked at already."""
+        if self._passwords.busy:
+            raise AccessError(503, "too many logins at once; try again", wait=5.0)
         keys = f"account {name}", f"address {neighbourhood(caller.address)}"
         if wait := self._throttle.begin(*keys):
             self._failures.saw("throttled", caller.address, name)

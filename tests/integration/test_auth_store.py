@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -12,10 +14,12 @@ from sqlalchemy import func, select
 from controlplane.actor import ADMIN, OPERATOR, VIEWER, Actor
 from controlplane.auth.access import ACCESS_SECONDS
 from controlplane.auth.authenticator import RefusedError
+from controlplane.auth.bootstrap import bootstrap
 from controlplane.auth.errors import AccessError
 from controlplane.auth.sessions import IDLE, LONGEST_SESSION, WRONG
 from controlplane.auth.signing import SIGNS
 from controlplane.auth.tables_auth import ACCESS_REFRESH, ACCESS_SESSIONS
+from controlplane.start_error import StartError
 from shared.pb.access_pb2 import (
     ChangePasswordRequest,
     CreateTokenRequest,
@@ -90,6 +94,38 @@ async def test_a_token_expires(rig: Rig) -> None:
     assert refused(rig, secret) == ""
     rig.now.now += 1
     assert refused(rig, secret) == "expired"
+
+
+class Terminal(io.StringIO):
+    """Somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_the_first_token_is_made_once(pair: list[Rig], tmp_path: Path) -> None:
+    """Of two replicas that start together one makes it; it is shown on its terminal, once, and opens everything."""
+    screens = [Terminal(), Terminal()]
+    starts = [
+        bootstrap(rig.auth.access, rig.auth.tokens, tmp_path, screen) for rig, screen in zip(pair, screens, strict=True)
+    ]
+    await asyncio.gather(*starts)
+    for rig, screen in zip(pair, screens, strict=True):
+        await rig.auth.access.refresh()
+        await bootstrap(rig.auth.access, rig.auth.tokens, tmp_path, screen)
+    secret = (tmp_path / "admin-token").read_text().strip()
+    assert [screen.getvalue().count(secret) for screen in screens].count(1) == 1
+    assert [rig.auth.authenticator.identify(secret).role for rig in pair] == ["admin", "admin"]
+    assert await pair[0].actions() == ["token.create"]
+
+
+async def test_a_token_that_cannot_be_kept_is_not_made(rig: Rig, tmp_path: Path) -> None:
+    """Where its file cannot be written, the start is refused, and the next one can make it."""
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(StartError, match="admin token cannot be written"):
+        await bootstrap(rig.auth.access, rig.auth.tokens, tmp_path / "file")
+    await bootstrap(rig.auth.access, rig.auth.tokens, tmp_path)
+    assert await rig.actions() == ["token.create"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urljoin, urlsplit
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 import controlplane.auth
 from controlplane.auth.address import client_address, neighbourhood, networks
 from controlplane.auth.cookies import local_path, origin_of
-from controlplane.auth.passwords import LONGEST, Passwords
+from controlplane.auth.passwords import LONGEST, WAITING, Passwords
 from controlplane.auth.token_file import found
 from tests.support.access import CHEAP
 
@@ -110,6 +111,17 @@ async def test_a_long_password_is_no_prefix() -> None:
     kept = await passwords.hashed("ab" * (LONGEST // 2))
     assert await passwords.verified(kept, "ab" * (LONGEST // 2))
     assert not await passwords.verified(kept, "ab" * (LONGEST // 2) + "c")
+
+
+async def test_a_crowd_does_not_wait_without_end() -> None:
+    """Beyond what two seconds can hash, it is busy; afterwards it is not."""
+    passwords = Passwords(CHEAP)
+    seen = [passwords.busy]
+    crowd = [asyncio.ensure_future(passwords.verified("", "x")) for _ in range(WAITING)]
+    await asyncio.sleep(0)  # all of them begin
+    seen.append(passwords.busy)
+    await asyncio.gather(*crowd)
+    assert [*seen, passwords.busy] == [False, True, False]
 
 
 def test_the_token_file_is_for_this_machine(tmp_path: Path) -> None:
