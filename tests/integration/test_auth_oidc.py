@@ -19,6 +19,8 @@ from tests.support.oidc_provider import SECRET, OidcProvider, User, oidc_provide
 from tests.support.servers import free_port
 
 START = "/api/auth/oidc/start"
+BASE = "http://flexgate.test"
+"""Where the provider sends browsers back to; those of the tests know what is behind the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,13 @@ class Login:
     control_plane: ControlPlane
     provider: OidcProvider
     admin: Client
-    base: str
 
     async def answer(self, page: Client, name: str = "ada", to: str = "") -> str:
         """Where the provider sends this browser back to, once its user has logged in there."""
         status, _, response = await page.ask(START + to, allow_redirects=False)
         assert status == 302
         assert response.headers["Location"].startswith(self.provider.issuer)
-        return (await User(name).log_in(response.headers["Location"], self.base))[len(self.base) :]
+        return (await User(name).log_in(response.headers["Location"], BASE))[len(BASE) :]
 
     async def refusals(self) -> list[str]:
         """Why logins were refused, as the audit log has it."""
@@ -46,19 +47,16 @@ class Login:
 @asynccontextmanager
 async def logins(directory: Path, **changes: Any) -> AsyncIterator[Login]:
     """A provider, and a control plane that believes it."""
-    port = free_port()
-    base = f"http://127.0.0.1:{port}"
-    async with oidc_provider(f"{base}/api/auth/oidc/callback") as provider:
+    async with oidc_provider(f"{BASE}/api/auth/oidc/callback") as provider:
         settings: dict[str, Any] = {
-            "port": port,
-            "public_url": base,
+            "public_url": BASE,
             "oidc_issuer": provider.issuer,
             "oidc_client_id": "flexgate",
             "oidc_client_secret": SECRET,
             "oidc_roles": (("platform", "admin"), ("oncall", "operator")),
         }
         async with started(directory, **settings | changes) as (control_plane, _), rest(control_plane) as admin:
-            yield Login(control_plane, provider, admin, base)
+            yield Login(control_plane, provider, admin)
 
 
 async def test_a_login_at_the_provider(tmp_path: Path) -> None:
@@ -117,7 +115,7 @@ async def test_a_code_is_good_once(tmp_path: Path) -> None:
     async with logins(tmp_path) as login, browser(login.control_plane) as page:
         status, _, response = await page.ask(START, allow_redirects=False)
         cookies = {name: morsel.value for name, morsel in response.cookies.items()}
-        answer = (await User("ada").log_in(response.headers["Location"], login.base))[len(login.base) :]
+        answer = (await User("ada").log_in(response.headers["Location"], BASE))[len(BASE) :]
         statuses = []
         for _ in range(2):
             async with aiohttp.ClientSession(cookies=cookies, cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
@@ -171,7 +169,7 @@ async def test_the_wrong_nonce_is_refused(tmp_path: Path) -> None:
         there = urlsplit(response.headers["Location"])
         query = {name: values[0] for name, values in parse_qs(there.query).items()} | {"nonce": "another"}
         url = there._replace(query=urlencode(query)).geturl()
-        answer = (await User("ada").log_in(url, login.base))[len(login.base) :]
+        answer = (await User("ada").log_in(url, BASE))[len(BASE) :]
         assert (await page.ask(answer, allow_redirects=False))[0] == 401
         assert (await login.refusals()) == ["the ID token is not good: it was made for another login"]
 
@@ -185,7 +183,7 @@ async def test_pkce_binds_the_code(tmp_path: Path) -> None:
         assert query["code_challenge_method"] == "S256"
         query["code_challenge"] = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
         url = there._replace(query=urlencode(query)).geturl()
-        answer = (await User("ada").log_in(url, login.base))[len(login.base) :]
+        answer = (await User("ada").log_in(url, BASE))[len(BASE) :]
         assert (await page.ask(answer, allow_redirects=False))[0] == 401
         assert "invalid_grant" in (await login.refusals())[-1]
 
