@@ -17,6 +17,8 @@ Json = dict[str, Any]
 SECONDS = 30.0
 """How long an answer may take; a write that waits for nodes has that time on top."""
 PAGE = 1000
+JSON, YAML = "application/json", "application/yaml"
+TEXTS = (YAML, "application/x-ndjson")
 CODES = {401: Code.UNAUTHORISED, 403: Code.UNAUTHORISED, 409: Code.CONFLICT, 412: Code.CONFLICT, 428: Code.CONFLICT}
 LATER = frozenset({429, 502, 503, 504})
 HINTS = {
@@ -88,30 +90,26 @@ class Api:
         query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float = 0.0,
+        place: str = "",
     ) -> Answer:
-        """Any request; text is sent as YAML, everything else as JSON. `seconds` is time on top for the answer."""
+        """Any request; text is sent as YAML, everything else as JSON. `seconds` is time on top for the answer.
+
+        `place` is the file that the body is: faults are told with it and their lines.
+        """
         known = {name: value for name, value in (query or {}).items() if value not in (None, "", False)}
         words = urlencode({name: "1" if value is True else value for name, value in known.items()})
         target = f"{self.url}{path}" + (f"?{words}" if words else "")
         content = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
-        kind = "application/yaml" if isinstance(body, str) else "application/json"
-        given = {
-            "Accept": "application/json",
-            **({"Content-Type": kind} if content is not None else {}),
-            **(headers or {}),
-        }
-        try:
-            return self._once(method, target, content, given, SECONDS + seconds)
-        except urllib.error.HTTPError as error:
-            if error.code == 401 and self._credential.renew():
-                return self._again(method, target, content, given, SECONDS + seconds)
-            raise self._refusal(error) from error
-
-    def _again(self, *request: Any) -> Answer:
-        try:
-            return self._once(*request)
-        except urllib.error.HTTPError as error:
-            raise self._refusal(error) from error
+        kind = {"Content-Type": YAML if isinstance(body, str) else JSON} if content is not None else {}
+        given = {"Accept": JSON, **kind, **(headers or {})}
+        for renewed in (False, True):
+            try:
+                return self._once(method, target, content, given, SECONDS + seconds)
+            except urllib.error.HTTPError as error:
+                if renewed or error.code != 401 or not self._credential.renew():
+                    raise self._refusal(error, place) from error
+                error.close()
+        raise AssertionError("the second try returns or raises")
 
     def _once(
         self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], seconds: float
@@ -141,7 +139,7 @@ class Api:
             if not cursor:
                 return
 
-    def _refusal(self, error: urllib.error.HTTPError) -> Failure:
+    def _refusal(self, error: urllib.error.HTTPError, place: str) -> Failure:
         """An error of the API as it is shown: its message, its details with their paths, and what to do."""
         with error:
             text = error.read()
@@ -149,7 +147,10 @@ class Api:
         code = Code.UNREACHABLE if status in LATER else CODES.get(status, Code.REFUSED)
         try:
             body = json.loads(text)
-            message, details = str(body["message"]), [detail_line(detail) for detail in body.get("details") or ()]
+            message, details = (
+                str(body["message"]),
+                [detail_line(detail, place) for detail in body.get("details") or ()],
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             message, details = text[:200].decode(errors="replace").strip() or error.reason, []
         details = [detail for detail in details if detail != message]
@@ -165,19 +166,21 @@ def path_of(*parts: str) -> str:
     return "/api/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def detail_line(detail: Json) -> str:
-    """`kind name: line 3: path: message`, of what is known."""
-    who = f"{detail.get('kind') or ''} {detail.get('name') or ''}".strip()
-    line = f"line {detail['line']}" if detail.get("line") else ""
-    return ": ".join(str(part) for part in (who, line, detail.get("path"), detail.get("message")) if part)
+def detail_line(detail: Json, place: str = "") -> str:
+    """`FILE:LINE: path: message`, or `kind name: path: message`, of what is known."""
+    line = detail.get("line")
+    where = f"{place}:{line}" if place and line else place or (f"line {line}" if line else "")
+    who = "" if line else f"{detail.get('kind') or ''} {detail.get('name') or ''}".strip()
+    return ": ".join(str(part) for part in (where, who, detail.get("path"), detail.get("message")) if part)
 
 
 def _read(text: bytes, headers: Mapping[str, str]) -> Any:
     """JSON as what it says; anything else as text. ValueError where it is no API that answers."""
     if not text.strip():
         return None
-    if "json" in headers.get("content-type", "") and "lines" not in headers.get("content-type", ""):
+    kind = headers.get("content-type", "").partition(";")[0]
+    if kind == JSON:
         return json.loads(text)
-    if "x-api-version" not in headers:
+    if kind not in TEXTS:
         raise ValueError("this is not the API of a control plane")
     return text.decode()

@@ -54,7 +54,7 @@ def start(
 ) -> None:
     """Run a control plane and a data plane on this machine until Ctrl-C.
 
-    The truth is the configuration file, or else a database, which the API changes.
+    The truth is the configuration file, or else a database: then `flexgate apply FILE` changes it.
     """
     ports = Ports(port, admin_port, rest_port, grpc_port, demo_port)
     try:

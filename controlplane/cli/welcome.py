@@ -27,7 +27,7 @@ def welcome(
     edit = (
         f"Edit {file}: it is applied within a second."
         if file
-        else "Its configuration is in a database, which is empty at first: the API fills it."
+        else f"Its configuration is in a database: `{program} apply FILE` changes it."
     )
     lines = ["", "FlexGate is running. Try, in another terminal:", ""]
     lines += [f"  {line}" for line in (_demo(gateway) if demo else [f"curl -i {gateway}/"])]
