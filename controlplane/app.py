@@ -33,13 +33,15 @@ from controlplane.plane import Plane
 from controlplane.presence import Presence
 from controlplane.publisher import Publisher
 from controlplane.rest import application
+from controlplane.rollout.records import Records
+from controlplane.rollout.rollouts import TICK, Rollouts
 from controlplane.service import Service
 from controlplane.settings import Settings
 from controlplane.skew import warnings
 from controlplane.source import DatabaseSource, FileSource, Source
 from controlplane.state import locked
 from controlplane.store.audit import Audit
-from controlplane.store.database import DatabaseGone
+from controlplane.store.database import Database, DatabaseGone
 from controlplane.store.file import FileStore
 from controlplane.store.migrate import opened
 from controlplane.store.notify import follow
@@ -85,52 +87,69 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         gate = Gate()
         port = grpc_port(settings, gate)
         stack.callback(port.close)
-        server = port.server
-        stack.push_async_callback(server.stop, None)
+        stack.push_async_callback(port.server.stop, None)
 
         database = await stack.enter_async_context(opened(settings.database_url))
         audit, events, traffic = Audit(database), Events(), Traffic()
-        store = SqlStore(database, audit) if settings.config is None else FileStore(state)
+        records = Records(database, audit)
+        store = SqlStore(database, audit, witness=records.committing) if settings.config is None else FileStore(state)
         publisher = Publisher(store, poll=SQLITE_POLL if database.is_sqlite else POLL)
         service = Service(store, publisher, events=events, read_only=_read_only(settings))
         auth = gate.auth = made(settings.auth, database, audit, events)
         trust = await open_trust(settings, port, database, audit.append)
         gate.peer = trust.callers.peer
+        nodes = Nodes()
+        rollouts = Rollouts(records, service, publisher, nodes, events, tick=min(TICK, settings.heartbeat))
         jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke), *auth.jobs]
         source: Source = DatabaseSource(database.name)
         if settings.config is not None:
-            source = followed = FileSource(settings.config, service, events, audit=audit)
-            await followed.load()
-            jobs.append(followed.run)
+            source = await _followed(FileSource(settings.config, service, events, audit=audit), jobs)
+        else:
+            jobs.append(rollouts.attached())
         await publisher.refresh()
         await service.warm()
         await auth.start(settings.state_dir)  # last of what may refuse: a start that came to nothing makes no token
 
         reports = Reports(traffic, events)
         plane = Plane(
-            service, publisher, source, Nodes(), traffic, reports, events, database, audit, auth, trust.register
+            service,
+            publisher,
+            source,
+            nodes,
+            traffic,
+            reports,
+            events,
+            database,
+            audit,
+            auth,
+            rollouts,
+            trust.register,
         )
         if not database.is_sqlite:
-            presence = Presence(database, plane.nodes, _replica(), interval=settings.heartbeat)
-            jobs.append(presence.run)
-            stack.push_async_callback(_left, presence)
+            jobs.append(await stack.enter_async_context(_present(database, nodes, settings.heartbeat)))
         service.advise = lambda changes: warnings(changes, plane.nodes.lacking())
         discovery = Discovery(publisher, plane.nodes, events, admission=trust.admission, interval=settings.heartbeat)
-        checks = _add_services(server, plane, discovery, trust)
+        checks = _add_services(port.server, plane, discovery, trust)
         rest = web.AppRunner(application(plane), access_log=None, shutdown_timeout=STOP_SECONDS)
         stack.push_async_callback(rest.cleanup)
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job()) for job in (*jobs, discovery.run)]
-            await server.start()
+            await port.server.start()
             await stack.enter_async_context(trust.serving(port, plane.nodes))
             await rest.setup()
             await web.SockSite(rest, rest_listening).start()
             yield ControlPlane(plane, rest_listening.getsockname()[1], port.port)
             await checks.enter_graceful_shutdown()
-            await discovery.drain(DRAIN_SECONDS)
-            await server.stop(STOP_SECONDS)
-            for task in background:
-                task.cancel()
+            rollouts.stop()  # first: that nodes leave now says nothing of what they run
+            await _drained(discovery, port.server, background)
+
+
+async def _drained(discovery: Discovery, server: aio.Server, background: list[asyncio.Task[None]]) -> None:
+    """Send the nodes elsewhere, then end all that runs."""
+    await discovery.drain(DRAIN_SECONDS)
+    await server.stop(STOP_SECONDS)
+    for task in background:
+        task.cancel()
 
 
 def _replica() -> str:
@@ -138,9 +157,19 @@ def _replica() -> str:
     return f"{socket.gethostname()}/{uuid4().hex[:8]}"
 
 
-async def _left(presence: Presence) -> None:
-    """Tell the other replicas that this one is over; without a database they find out by themselves."""
-    with suppress(DatabaseGone):
+async def _followed(source: FileSource, jobs: list[Job]) -> FileSource:
+    """A file that is read now, and from then on whenever it changes; ConfigError where it is bad now."""
+    await source.load()
+    jobs.append(source.run)
+    return source
+
+
+@asynccontextmanager
+async def _present(database: Database, nodes: Nodes, interval: float) -> AsyncIterator[Job]:
+    """What tells the other replicas of this one's nodes; after the block they are told that it is over."""
+    presence = Presence(database, nodes, _replica(), interval=interval)
+    yield presence.run
+    with suppress(DatabaseGone):  # without a database they find out by themselves
         await presence.leave()
 
 

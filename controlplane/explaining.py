@@ -1,7 +1,7 @@
 """Explain: what the nodes would do with a sample request. They are asked; the control plane has no router of its own.
 
 One node tells the way of the request; of the others only what may differ from node to node is told: which route, what
-is left of limits, breakers and endpoints. Why it is not done here: docs/decisions/0014-explain-asks-the-nodes.md.
+is left of limits, breakers and endpoints. Why it is not done here: docs/decisions/0017-explain-asks-the-nodes.md.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from grpc import aio
 from controlplane.auth.grpc_access import AccessVerbs
 from controlplane.explaining import NobodyAnsweredError, explain
 from controlplane.plane import Plane
+from controlplane.rollout.grpc_verbs import RolloutVerbs
 from controlplane.trust.grpc_trust import TrustVerbs
 from shared.faults import Fault
 from shared.pb.admin_pb2 import (
@@ -38,17 +39,20 @@ from shared.redact import redacted
 Context = aio.ServicerContext[Any, Any]
 
 
-class Admin(AccessVerbs, TrustVerbs):
+class Admin(AccessVerbs, TrustVerbs, RolloutVerbs):
     """Operators' verbs."""
 
     def __init__(self, plane: Plane) -> None:
         AccessVerbs.__init__(self, plane.auth)
         TrustVerbs.__init__(self, plane.register)
+        RolloutVerbs.__init__(self, plane.rollouts, plane.service)
         self._plane = plane
 
     async def ListNodes(self, request: ListNodesRequest, context: Context) -> ListNodesResponse:
         desired = self._plane.publisher.revision
-        return ListNodesResponse(desired_revision=desired, nodes=self._plane.nodes.view(desired))
+        return ListNodesResponse(
+            desired_revision=desired, nodes=self._plane.nodes.view(self._plane.publisher.revision_of)
+        )
 
     async def ExportConfig(self, request: ExportConfigRequest, context: Context) -> Config:
         """Secrets are redacted."""

@@ -58,7 +58,8 @@ def scrape(plane: Plane) -> Scrape:
         ),
         "report_events_lost": ("Events that nodes had to drop before they could report them", plane.events.lost),
     }
-    states, events, refused = nodes.states(desired), dict(plane.events.counts), dict(plane.auth.failures.counts)
+    states = nodes.states(plane.publisher.revision_of)
+    events, refused = dict(plane.events.counts), dict(plane.auth.failures.counts)
     return Scrape(plane.traffic.copy(), states, gauges, counters, events, refused)
 
 

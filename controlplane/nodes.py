@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from controlplane.trust.admission import Admitted
 from shared.capabilities import lacks
 from shared.pb.admin_pb2 import Node as NodeMessage
 from shared.pb.discovery_pb2 import Hello, ResourceError
+from shared.pb.rollout_pb2 import Figures
 
 REMEMBER = 3600.0
 """Seconds that a node which left is still shown."""
@@ -24,6 +26,8 @@ VERSIONS = 64
 
 Watch = Callable[["Node"], None]
 """Called after a node connected, answered or left."""
+Desired = int | Callable[[str, int], int]
+"""The revision that nodes should run: one for all, or by the node's id and what it runs."""
 STRANGER = Admitted("")
 """Nothing is known of the caller but what it says."""
 Close = Callable[[str], None]
@@ -41,6 +45,7 @@ class Node:
     labels: dict[str, str]
     capabilities: frozenset[str] = frozenset()
     refused: Version | None = None
+    came_with: Version = ("", 0)  # what it held when its stream began
     displaced: list[str] = field(default_factory=list)  # older instances with the same id that tried to stay
     admitted: Admitted = STRANGER
     # configuration
@@ -50,6 +55,7 @@ class Node:
     errors: list[ResourceError] = field(default_factory=list)
     apply_ms: float = 0.0
     superseded: int = 0
+    figures: Figures | None = None  # what it served since it runs what it runs, by its last heartbeat
     # stream
     close: Close | None = None
     questions: Questions | None = None
@@ -60,6 +66,10 @@ class Node:
     @property
     def connected(self) -> bool:
         return self.close is not None
+
+    def reached(self, epoch: str) -> int:
+        """The newest revision of this line that it is known to have run."""
+        return max(self.acked, self.came_with[1] if self.came_with[0] == epoch else 0)
 
     def state(self, desired: int) -> str:
         """current | applying | nacked | disconnected."""
@@ -101,8 +111,8 @@ class Nodes:
         self._nodes: dict[str, Node] = {}
         self._watches: set[Watch] = set()
         self._known: dict[frozenset[str], tuple[frozenset[str], frozenset[str]]] = {}  # what is said, and what lacks
-        self.elsewhere: Mapping[str, NodeMessage] = {}
-        """Nodes that other control planes over the same database told of (presence.py)."""
+        self._elsewhere: Mapping[str, NodeMessage] = {}
+        self._wakes: set[asyncio.Event] = set()
         self.nacks = 0
         self.drifts = 0
         self.superseded = 0  # revisions, over all nodes, that were never sent because a newer one was there
@@ -133,6 +143,7 @@ class Nodes:
             hello.version,
             labels,
             self._capabilities(hello),
+            came_with=(hello.held.store_epoch, hello.held.revision),
             displaced=displaced,
             admitted=admitted,
         )
@@ -210,6 +221,26 @@ class Nodes:
         for watch in list(self._watches):
             watch(node)
 
+    @property
+    def elsewhere(self) -> Mapping[str, NodeMessage]:
+        """Nodes that other control planes over the same database told of (presence.py)."""
+        return self._elsewhere
+
+    @elsewhere.setter
+    def elsewhere(self, nodes: Mapping[str, NodeMessage]) -> None:
+        self._elsewhere = nodes
+        for wake in self._wakes:
+            wake.set()
+
+    @contextmanager
+    def elsewhere_told(self, wake: asyncio.Event) -> Iterator[None]:
+        """Set `wake` whenever other control planes told of their nodes."""
+        self._wakes.add(wake)
+        try:
+            yield
+        finally:
+            self._wakes.discard(wake)
+
     def get(self, name: str) -> Node | None:
         """A node by its id."""
         return self._nodes.get(name)
@@ -224,33 +255,39 @@ class Nodes:
         here = {node.id for node in self._nodes.values() if node.connected}
         return len(here) + sum(node.connected for name, node in self.elsewhere.items() if name not in here)
 
-    def states(self, desired: int) -> dict[str, int]:
+    def states(self, desired: Desired) -> dict[str, int]:
         """How many nodes are in each state, here and elsewhere."""
         self._forget()
         counts = dict.fromkeys(("current", "applying", "nacked", "disconnected"), 0)
-        others = self._others()
+        others = self.others()
         for name, node in self._nodes.items():
             if name not in others:
-                counts[node.state(desired)] += 1
-        for other in others.values():
-            counts[state_of(other.connected, other.acked_revision, other.nacked_revision, desired)] += 1
+                counts[node.state(_of(desired, name, node.acked))] += 1
+        for name, other in others.items():
+            wanted = _of(desired, name, other.acked_revision)
+            counts[state_of(other.connected, other.acked_revision, other.nacked_revision, wanted)] += 1
         return counts
 
-    def view(self, desired: int) -> list[NodeMessage]:
+    def view(self, desired: Desired) -> list[NodeMessage]:
         """All nodes by name, as operators see them, here and elsewhere."""
         shown = {node.id: node for node in self.own_view(desired)}
-        for name, other in self._others().items():
+        for name, other in self.others().items():
+            wanted = _of(desired, name, other.acked_revision)
             shown[name] = other
-            other.desired_revision = desired
-            other.state = state_of(other.connected, other.acked_revision, other.nacked_revision, desired)
+            other.desired_revision = wanted
+            other.state = state_of(other.connected, other.acked_revision, other.nacked_revision, wanted)
         return [node for _, node in sorted(shown.items())]
 
-    def own_view(self, desired: int) -> list[NodeMessage]:
+    def own_view(self, desired: Desired) -> list[NodeMessage]:
         """The nodes that have or had their stream here."""
         self._forget()
-        return [self._message(node, desired) for _, node in sorted(self._nodes.items())]
+        return [self._message(node, _of(desired, name, node.acked)) for name, node in sorted(self._nodes.items())]
 
-    def _others(self) -> dict[str, NodeMessage]:
+    def all(self) -> list[Node]:
+        """Those that are connected, and those that are remembered."""
+        return list(self._nodes.values())
+
+    def others(self) -> dict[str, NodeMessage]:
         """Those that are elsewhere; a node that is connected here is here, whatever others think."""
         return {
             name: other
@@ -291,3 +328,7 @@ class Nodes:
             if since >= horizon and index >= surplus:
                 return
             del self._nodes[name]
+
+
+def _of(desired: Desired, name: str, acked: int) -> int:
+    return desired if isinstance(desired, int) else desired(name, acked)

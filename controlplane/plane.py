@@ -10,6 +10,7 @@ from controlplane.auth.parts import Auth
 from controlplane.events import Events
 from controlplane.nodes import Nodes
 from controlplane.publisher import Publisher
+from controlplane.rollout.rollouts import Rollouts
 from controlplane.service import Service
 from controlplane.source import Source
 from controlplane.store.audit import Audit
@@ -34,6 +35,7 @@ class Plane:
     database: Database
     audit: Audit
     auth: Auth
+    rollouts: Rollouts
     register: Register | None = None
     """Of enrolled nodes; None where the gRPC port has no TLS, and so no node can enrol."""
     asking: Asking = field(default_factory=Asking)

@@ -25,6 +25,7 @@ from shared import log
 from shared.check.required import REFERENCE
 from shared.document import Document, read
 from shared.faults import ConfigError, Fault
+from shared.pb.rollout_pb2 import RolloutPlan
 from shared.table import Key, Table, table_of, unpack
 
 ATTEMPTS = 20
@@ -128,13 +129,14 @@ class Service:
         message: str = "",
         force: bool = False,
         once: Once | None = None,
+        rollout: RolloutPlan | None = None,
     ) -> Outcome:
-        """Make these changes together, or none of them.
+        """Make these changes together, or none of them. With a `rollout` they come to the nodes in its waves.
 
         ConfigError with every fault; a Refusal (read-only, not found, exists already, stale, referenced, guarded, key
         reused, busy); DatabaseGone.
         """
-        write = Write((), Table(), actor, "write", message, once=once)
+        write = Write((), Table(), actor, "write", message, once=once, force=force, plan=rollout)
         return await self._write(_always(changing(changes), len(changes)), write, force)
 
     async def plan(self, changes: Sequence[Change]) -> Plan:
@@ -142,10 +144,17 @@ class Service:
         return await self._plan(_always(changing(changes), len(changes)))
 
     async def replace(
-        self, document: Document, actor: Actor, *, message: str = "", force: bool = False, once: Once | None = None
+        self,
+        document: Document,
+        actor: Actor,
+        *,
+        message: str = "",
+        force: bool = False,
+        once: Once | None = None,
+        rollout: RolloutPlan | None = None,
     ) -> Outcome:
         """Make a checked document the whole configuration, in one revision; errors as for `commit`."""
-        write = Write((), Table(), actor, "apply", message, once=once)
+        write = Write((), Table(), actor, "apply", message, once=once, force=force, plan=rollout)
         return await self._write(_always(becoming(document), MANY), write, force)
 
     async def plan_replace(self, document: Document) -> Plan:
@@ -153,15 +162,28 @@ class Service:
         return await self._plan(_always(becoming(document), MANY))
 
     async def rollback(
-        self, revision: int, actor: Actor, *, message: str = "", force: bool = False, once: Once | None = None
+        self,
+        revision: int,
+        actor: Actor,
+        *,
+        message: str = "",
+        force: bool = False,
+        once: Once | None = None,
+        rollout: RolloutPlan | None = None,
     ) -> Outcome:
         """Make the configuration what it was at a revision, as a new one; NoRevision, and errors as for `commit`."""
-        write = Write((), Table(), actor, "rollback", message or f"back to revision {revision}", once=once)
+        message = message or f"back to revision {revision}"
+        write = Write((), Table(), actor, "rollback", message, once=once, force=force, plan=rollout)
         return await self._write(self._returning(revision), write, force)
 
     async def plan_rollback(self, revision: int) -> Plan:
         """What `rollback` would do."""
         return await self._plan(self._returning(revision))
+
+    async def take_back(self, rollout: int, base: int, message: str) -> Outcome:
+        """End a rollout: its base is what is committed from then on, as a new revision."""
+        write = Write((), Table(), SYSTEM, "rollback", message, force=True, ends=rollout)
+        return await self._write(self._returning(base), write, True)
 
     async def adopt(self, document: Document) -> Committed:
         """Take over what the file says that is the truth here; ConfigError, and nothing changed, where it cannot be.
@@ -233,16 +255,16 @@ class Service:
         self._index.move(table)
         drafted = drafting(self._index, base)
         _refuse(drafted)
-        changes = drafted.draft.changes()
+        changes, after = drafted.draft.changes(), drafted.draft.table()
         plan = Plan(
             base.revision if base else 0,
             steps_of(changes),
             tuple(drafted.found.warnings),
             groups_of(changes),
             guard(changes, self._index),
-            drafted.draft.table(),
+            after,
         )
-        return Prepared(drafted.draft, plan.table, plan)
+        return Prepared(drafted.draft, after, plan)
 
     async def _commit(self, base: Committed | None, prepared: Prepared, write: Write) -> Outcome:
         draft, table = prepared.draft, prepared.table

@@ -128,6 +128,8 @@ class Session:
             case "resync":
                 return self._conversation.resync(message.resync)
             case "heartbeat":
+                if message.heartbeat.HasField("figures"):
+                    self._node.figures = message.heartbeat.figures
                 return self._conversation.heartbeat(message.heartbeat)
             case "answer":
                 self._questions.answered(message.answer)

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from controlplane.nodes import Node, Nodes
 from shared.pb.admin_pb2 import Applied, FailedNode, PendingNode
+from shared.pb.admin_pb2 import Node as NodeMessage
 
 Standing = Literal["acked", "failed", "pending", "gone", "held"]
 
@@ -21,12 +22,12 @@ class Publishing(Protocol):
 
     @property
     def revision(self) -> int: ...
-    def holds_back(self, node: Node, revision: int) -> bool: ...
+    def holds_back(self, node: str, revision: int) -> bool: ...
     def subscribed(self, wake: asyncio.Event) -> AbstractContextManager[None]: ...
 
 
 class Waiting:
-    """Waits for the nodes of this control plane."""
+    """Waits for the nodes of this control plane, and those that others over the same database tell of."""
 
     def __init__(self, nodes: Nodes, publisher: Publishing) -> None:
         self._nodes = nodes
@@ -42,7 +43,7 @@ class Waiting:
         pending: set[str] = set()
         wake = asyncio.Event()
 
-        def look(node: Node) -> None:
+        def look(node: Node | NodeMessage) -> None:
             standing = self._standing(node, revision)
             if standing == "gone" and node.id not in at:
                 return  # it left before any of this
@@ -54,31 +55,34 @@ class Waiting:
                 if not pending:
                     wake.set()
 
-        with self._nodes.watched(look), self._publisher.subscribed(wake):
+        with self._nodes.watched(look), self._nodes.elsewhere_told(wake), self._publisher.subscribed(wake):
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     while True:
                         wake.clear()
                         for node in self._nodes.connected():
                             look(node)
+                        for other in self._nodes.others().values():
+                            look(other)
                         if not pending and self._publisher.revision >= revision:
                             break
                         await wake.wait()
             return self._tell(revision, at)
 
-    def _standing(self, node: Node, revision: int) -> Standing:
-        if node.acked >= revision:
+    def _standing(self, node: Node | NodeMessage, revision: int) -> Standing:
+        acked, nacked = _answers(node)
+        if acked >= revision:
             return "acked" if node.connected else "gone"
         if not node.connected:
             return "gone"
-        if node.nacked >= revision:
+        if nacked >= revision:
             return "failed"
-        return "held" if self._publisher.holds_back(node, revision) else "pending"
+        return "held" if self._publisher.holds_back(node.id, revision) else "pending"
 
     def _tell(self, revision: int, at: dict[str, Standing]) -> Applied:
         answer = Applied(revision=revision)
         for name, standing in sorted(at.items()):
-            node = self._nodes.get(name)
+            node = self._nodes.others().get(name) or self._nodes.get(name)
             match standing:
                 case "acked":
                     answer.acked += 1
@@ -87,9 +91,14 @@ class Waiting:
                 case "failed":
                     answer.failed.append(FailedNode(node=name, errors=node.errors if node else []))
                 case "gone":
-                    if node is None or node.acked < revision:
+                    if node is None or _answers(node)[0] < revision:
                         answer.pending.append(PendingNode(node=name, reason="it disconnected"))
                 case _:
                     answer.pending.append(PendingNode(node=name, reason="it has not answered yet"))
         answer.nodes = answer.acked + answer.held + len(answer.failed) + len(answer.pending)
         return answer
+
+
+def _answers(node: Node | NodeMessage) -> tuple[int, int]:
+    """(the revision that it runs, the revision that it refused)."""
+    return (node.acked, node.nacked) if isinstance(node, Node) else (node.acked_revision, node.nacked_revision)

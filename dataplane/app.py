@@ -75,6 +75,7 @@ class DataPlane:
             self._reporter = self.node.reporter = Reporter(
                 self.settings, self.node.traffic, self.node.live.events, self.epoch
             )
+            self._reporter.figures.begin(self.node.revision)
             self._spawn("report", self._reporter.run())
         log.info(
             "listening",

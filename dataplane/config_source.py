@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from shared.faults import Fault
 from shared.pb.discovery_pb2 import ResourceError
 from shared.pb.explain_pb2 import Explanation, SampleRequest
+from shared.pb.rollout_pb2 import Figures
 from shared.table import Table
 
 Origin = Literal["stream", "cache", "seed", "file", "none"]
@@ -31,6 +32,9 @@ class Target(Protocol):
 
     def explain(self, request: SampleRequest) -> Explanation:
         """What would become of this request now."""
+
+    def figures(self) -> Figures | None:
+        """What was served since the last apply; None where that is not counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,9 @@ class Discovery:
     def heartbeat(self) -> pb.NodeHeartbeat:
         """What is served now."""
         held = _known(self._serving.held)
-        return pb.NodeHeartbeat(revision=held.revision, digest=held.table.digest) if held else pb.NodeHeartbeat()
+        if held is None:
+            return pb.NodeHeartbeat()
+        return pb.NodeHeartbeat(revision=held.revision, digest=held.table.digest, figures=self._target.figures())
 
     def heard(self, message: pb.ControlMessage) -> None:
         """The control plane said this, and the intake has taken it."""

@@ -29,6 +29,7 @@ from dataplane.upstream.spreading import spread
 from shared import log
 from shared.faults import Fault
 from shared.pb.explain_pb2 import Explanation, SampleRequest
+from shared.pb.rollout_pb2 import Figures
 from shared.table import Table
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Node:
         """Serve this from now on; ConfigError: nothing changed."""
         compiled = compile_table(table, revision, self._compiled, self.live)
         previous, self._compiled = self._compiled, compiled
+        if self.reporter is not None:
+            self.reporter.turn(revision)
         self.listener.limits = compiled.runtime.limits
         self.gateway.runtime = compiled.runtime  # the swap
         if self.follow_log_level:
@@ -122,6 +125,10 @@ class Node:
     def compiles(self, table: Table) -> None:
         """ConfigError where this would be refused. Works beside what is served, also in a thread."""
         compile_table(table, self.revision, self._compiled, self.live.aside())
+
+    def figures(self) -> Figures | None:
+        """What was served under this revision; None where nobody counts."""
+        return self.reporter.served() if self.reporter is not None else None
 
     def explain(self, request: SampleRequest) -> Explanation:
         """What would become of this request now."""

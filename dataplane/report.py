@@ -18,11 +18,13 @@ from grpc import aio
 
 from dataplane.dial import Redial, addresses, describe, dial, metadata
 from dataplane.events import Event, Events
+from dataplane.figures import Figures
 from dataplane.identity import IdentityError
 from dataplane.settings import Settings
-from dataplane.spool import Spool
+from dataplane.spool import Spool, added
 from dataplane.together import together
 from shared import log
+from shared.pb.rollout_pb2 import Figures as FiguresMessage
 from shared.pb.telemetry_pb2 import Event as EventMessage
 from shared.pb.telemetry_pb2 import ReportAck, ReportBatch, RouteCounts
 from shared.pb.telemetry_pb2_grpc import TelemetryStub
@@ -68,6 +70,8 @@ class Reporter:
         self._settings = settings
         self._traffic = traffic
         self._events = events
+        self._carried: dict[tuple[str, str, int], RouteCounts] = {}  # drained for the figures, not in the spool yet
+        self.figures = Figures()
         self._told = 0  # the number of the last event that went into the spool
         self._now = now
         self._sleep = sleep
@@ -108,10 +112,30 @@ class Reporter:
     def collect(self) -> None:
         """Put what was counted since the last time into the spool."""
         now = self._now()
-        self.spool.put(self._traffic.drain(), self._since, now)
+        self._carry()
+        rows, self._carried = self._carried, {}
+        self.spool.put(rows.values(), self._since, now)
         self._collect_events()
         self._since = now
         self._wake.set()
+
+    def turn(self, revision: int) -> None:
+        """Another revision serves from now on: what was counted so far was served under the one before."""
+        self._carry()
+        self.figures.begin(revision)
+
+    def served(self) -> FiguresMessage:
+        """What was served under this revision, up to now."""
+        self._carry()
+        return self.figures.message()
+
+    def _carry(self) -> None:
+        rows = self._traffic.drain()
+        self.figures.add(rows)
+        carried = self._carried
+        for row in rows:
+            key = row.route, row.method, row.status
+            carried[key] = added(carried[key], row) if key in carried else row
 
     def _collect_events(self) -> None:
         fresh = self._events.after(self._told)

@@ -158,7 +158,7 @@ def merged(older: ReportBatch, newer: ReportBatch) -> ReportBatch:
     rows: dict[tuple[str, str, int], RouteCounts] = {}
     for row in _rows(older, newer):
         key = row.route, row.method, row.status
-        rows[key] = _added(rows[key], row) if key in rows else row
+        rows[key] = added(rows[key], row) if key in rows else row
     return ReportBatch(started=older.started, ended=newer.ended, routes=rows.values())
 
 
@@ -167,7 +167,7 @@ def _rows(*batches: ReportBatch) -> Iterator[RouteCounts]:
         yield from batch.routes
 
 
-def _added(one: RouteCounts, other: RouteCounts) -> RouteCounts:
+def added(one: RouteCounts, other: RouteCounts) -> RouteCounts:
     return RouteCounts(
         route=one.route,
         method=one.method,

@@ -23,6 +23,7 @@ from controlplane.rest.resources import ResourcesRest
 from controlplane.rest.revisions import RevisionsRest
 from controlplane.rest.transactions import TransactionsRest
 from controlplane.rest.writing import Writing
+from controlplane.rollout.rest import RolloutsRest
 from controlplane.trust.rest import NodeTrust
 
 DOCUMENT_BYTES = 32 * 1024 * 1024
@@ -44,6 +45,7 @@ def application(plane: Plane) -> web.Application:
         NodesRest(plane),
         RevisionsRest(plane, writing),
         TransactionsRest(plane, writing),
+        RolloutsRest(plane, writing),
         AuditRest(plane.audit),
         KeysRest(plane, writing, resources),
         resources,

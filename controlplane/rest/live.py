@@ -83,7 +83,7 @@ class LiveRest:
                 "faults": [fields_of(fault) for fault in source.faults],
                 "warnings": [fields_of(warning) for warning in source.warnings],
             },
-            "nodes": self._plane.nodes.states(self._plane.publisher.revision),
+            "nodes": self._plane.nodes.states(self._plane.publisher.revision_of),
             "driftDetected": self._plane.nodes.drifts,
             "version": __version__,
         }

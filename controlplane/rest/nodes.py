@@ -35,7 +35,7 @@ class NodesRest:
     async def many(self, request: web.Request) -> web.Response:
         """All nodes that match the filters, by name."""
         desired = self._plane.publisher.revision
-        shown = page(map(rendered, self._plane.nodes.view(desired)), request.query, FILTERS)
+        shown = page(map(rendered, self._plane.nodes.view(self._plane.publisher.revision_of)), request.query, FILTERS)
         body = {"desiredRevision": desired, "total": shown.total, "nodes": shown.items, "nextCursor": shown.cursor}
         return json_response(body)
 
@@ -43,7 +43,7 @@ class NodesRest:
         """One node by its id, whose slash is written %2F."""
         known_parameters(request)
         wanted = request.match_info["id"]
-        for node in self._plane.nodes.view(self._plane.publisher.revision):
+        for node in self._plane.nodes.view(self._plane.publisher.revision_of):
             if node.id == wanted:
                 return json_response(rendered(node))
         raise Problem(404, f"there is no node {wanted!r}")

@@ -18,6 +18,7 @@ from controlplane.rest.manner import manner
 from controlplane.rest.problems import json_object
 from controlplane.rest.resources import ATTEMPTS
 from controlplane.rest.writing import Writing, summary
+from controlplane.rollout.plan import read_plan
 from controlplane.service import Outcome
 from shared.faults import ConfigError, Fault
 from shared.field_path import child, item
@@ -46,7 +47,9 @@ class TransactionsRest:
         """{revision, changes[{kind, name, action, etag}], warnings}: one revision with all of them."""
         how = await manner(request)
         self._writing.allowed()
-        items = _items(await json_object(request))
+        body = await json_object(request)
+        rollout = read_plan(body.pop("rollout")) if "rollout" in body else None
+        items = _items(body)
         service = self._plane.service
 
         async def plan() -> Plan:
@@ -60,7 +63,7 @@ class TransactionsRest:
                     return await self._run(
                         edits,
                         lambda changes: service.commit(
-                            changes, how.actor, message=how.message, force=how.force, once=once
+                            changes, how.actor, message=how.message, force=how.force, once=once, rollout=rollout
                         ),
                     )
                 except Stale:
@@ -91,7 +94,7 @@ class TransactionsRest:
 
 def _items(body: Json) -> list[Json]:
     """The changes that the body lists; ConfigError with all faults of their form."""
-    faults = [_unknown(name, ("changes",)) for name in body if name != "changes"]
+    faults = [_unknown(name, ("changes", "rollout")) for name in body if name != "changes"]
     items = body.get("changes")
     if not isinstance(items, list) or not 1 <= len(items) <= MOST:
         raise ConfigError([*faults, Fault("changes", f"must be a list of 1 to {MOST} changes", "type")])

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from controlplane.actor import SYSTEM, Actor
 from controlplane.changes import Changed, Json, Once
 from shared.pb.resources_pb2 import Config
+from shared.pb.rollout_pb2 import RolloutPlan
 from shared.table import Table, config_of
 
 
@@ -60,6 +63,17 @@ class Write:
     config: Config | None = None  # the same as `table`, where it was a document
     once: Once | None = None
     answer: Json | None = None  # to `once`
+    force: bool = False
+    plan: RolloutPlan | None = None  # of the rollout that brings it to the nodes; None: they all get it at once
+    ends: int = 0  # the rollout that it takes back
+
+
+class Witness(Protocol):
+    """Has a say in every commit, within its transaction: it refuses by raising, or keeps rows of its own."""
+
+    async def __call__(
+        self, connection: AsyncConnection, base: Committed | None, committed: Committed, write: Write, /
+    ) -> None: ...
 
 
 class Outdated(Exception):

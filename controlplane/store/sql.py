@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.actor import SYSTEM
 from controlplane.changes import Changed, Json, Once
 from controlplane.refusal import KeyReused, shown
-from controlplane.store import Committed, Outdated, Write
+from controlplane.store import Committed, Outdated, Witness, Write
 from controlplane.store.audit import Audit
 from controlplane.store.database import Database
 from controlplane.store.epoch import begin_epoch
@@ -43,10 +43,18 @@ AUDITED = 100
 class SqlStore:
     """Resources, revisions and audit in a database."""
 
-    def __init__(self, database: Database, audit: Audit, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        audit: Audit,
+        *,
+        witness: Witness | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.history = History(database)
         self._database = database
         self._audit = audit
+        self._witness = witness
         self._now = now
         self._looking = asyncio.Lock()
         self._committed: Committed | None = None
@@ -101,13 +109,15 @@ class SqlStore:
             ids = {**head.ids, **write.ids}
             await self._keep(connection, head.epoch, revision, write, rows)
             await connection.execute(update(HEAD).values(revision=revision, ids=ids))
+            committed = Committed(head.epoch, revision, write.table, ids=ids)
+            if self._witness is not None:
+                await self._witness(connection, base, committed, write)
             if write.once is not None:
                 await self._remember(connection, write.once, write.answer or {})
             if not self._database.is_sqlite:
                 await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
             action = f"config.{write.action}"
             await self._audit.append(connection, write.actor, action, rows.target, rows.detail, revision=revision)
-            committed = Committed(head.epoch, revision, write.table, ids=ids)
         self._committed = committed
         return committed
 

@@ -27,9 +27,10 @@ from shared.pb import discovery_pb2 as flexgate_dot_v1_dot_discovery__pb2
 from shared.pb import enrolment_pb2 as flexgate_dot_v1_dot_enrolment__pb2
 from shared.pb import explain_pb2 as flexgate_dot_v1_dot_explain__pb2
 from shared.pb import resources_pb2 as flexgate_dot_v1_dot_resources__pb2
+from shared.pb import rollout_pb2 as flexgate_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lexgate/v1/admin.proto\x12\x0b\x66lexgate.v1\x1a\x18\x66lexgate/v1/access.proto\x1a\x1b\x66lexgate/v1/discovery.proto\x1a\x1b\x66lexgate/v1/enrolment.proto\x1a\x19\x66lexgate/v1/explain.proto\x1a\x1b\x66lexgate/v1/resources.proto\"\x12\n\x10ListNodesRequest\"O\n\x11ListNodesResponse\x12\x18\n\x10\x64\x65sired_revision\x18\x01 \x01(\x04\x12 \n\x05nodes\x18\x02 \x03(\x0b\x32\x11.flexgate.v1.Node\"\xff\x03\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x0einstance_epoch\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12-\n\x06labels\x18\x04 \x03(\x0b\x32\x1d.flexgate.v1.Node.LabelsEntry\x12\r\n\x05state\x18\x05 \x01(\t\x12\x18\n\x10\x64\x65sired_revision\x18\x06 \x01(\x04\x12\x15\n\rsent_revision\x18\x07 \x01(\x04\x12\x16\n\x0e\x61\x63ked_revision\x18\x08 \x01(\x04\x12\x17\n\x0fnacked_revision\x18\t \x01(\x04\x12*\n\x06\x65rrors\x18\n \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\x12\x11\n\tconnected\x18\x0b \x01(\x08\x12\x19\n\x11\x63onnected_seconds\x18\x0c \x01(\x01\x12\x19\n\x11last_seen_seconds\x18\r \x01(\x01\x12\x10\n\x08\x61pply_ms\x18\x0e \x01(\x01\x12\x12\n\nbytes_sent\x18\x0f \x01(\x04\x12\x12\n\nsuperseded\x18\x10 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x11 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x12 \x01(\t\x12\r\n\x05lacks\x18\x13 \x03(\t\x12\x0f\n\x07replica\x18\x14 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x15\n\x13\x45xportConfigRequest\"%\n\x15ValidateConfigRequest\x12\x0c\n\x04yaml\x18\x01 \x01(\t\"r\n\x16ValidateConfigResponse\x12*\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\x12,\n\x08warnings\x18\x02 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"C\n\x14ListResourcesRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"V\n\x15ListResourcesResponse\x12(\n\tresources\x18\x01 \x03(\x0b\x32\x15.flexgate.v1.Resource\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"0\n\x12GetResourceRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"q\n\x12PutResourceRequest\x12\'\n\x08resource\x18\x01 \x01(\x0b\x32\x15.flexgate.v1.Resource\x12\x10\n\x08if_match\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x0f\n\x07wait_ms\x18\x04 \x01(\r\"g\n\x15\x44\x65leteResourceRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08if_match\x18\x03 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x0f\n\x07wait_ms\x18\x05 \x01(\r\"D\n\x12\x41pplyConfigRequest\x12\x0c\n\x04yaml\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\x0f\n\x07wait_ms\x18\x03 \x01(\r\"k\n\rWriteResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\r\n\x05nodes\x18\x02 \x01(\r\x12\r\n\x05\x61\x63ked\x18\x03 \x01(\r\x12*\n\x06\x66\x61iled\x18\x04 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"}\n\x0bNodeVerdict\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12*\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\x12\x12\n\ncompile_ms\x18\x04 \x01(\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\"=\n\x0e\x45xplainRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.flexgate.v1.SampleRequest\"\x8f\x01\n\x0f\x45xplainResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12-\n\x0b\x65xplanation\x18\x02 \x01(\x0b\x32\x18.flexgate.v1.Explanation\x12+\n\x05nodes\x18\x03 \x03(\x0b\x32\x1c.flexgate.v1.NodeExplanation\x12\x12\n\nmore_nodes\x18\x04 \x01(\r\"\xfd\x01\n\x0fNodeExplanation\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0f\n\x07matched\x18\x03 \x01(\x08\x12\r\n\x05route\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\r\x12\'\n\x06limits\x18\x06 \x03(\x0b\x32\x17.flexgate.v1.LimitState\x12\x32\n\x0f\x63ircuit_breaker\x18\x07 \x01(\x0b\x32\x19.flexgate.v1.BreakerState\x12-\n\tendpoints\x18\x08 \x03(\x0b\x32\x1a.flexgate.v1.EndpointState\x12\x0e\n\x06reason\x18\t \x01(\t\"\x9b\x01\n\x07\x41pplied\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\r\n\x05nodes\x18\x02 \x01(\r\x12\r\n\x05\x61\x63ked\x18\x03 \x01(\r\x12\'\n\x06\x66\x61iled\x18\x04 \x03(\x0b\x32\x17.flexgate.v1.FailedNode\x12)\n\x07pending\x18\x05 \x03(\x0b\x32\x18.flexgate.v1.PendingNode\x12\x0c\n\x04held\x18\x06 \x01(\r\"F\n\nFailedNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12*\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"+\n\x0bPendingNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t2\xa8\r\n\x05\x41\x64min\x12J\n\tListNodes\x12\x1d.flexgate.v1.ListNodesRequest\x1a\x1e.flexgate.v1.ListNodesResponse\x12\x45\n\x0c\x45xportConfig\x12 .flexgate.v1.ExportConfigRequest\x1a\x13.flexgate.v1.Config\x12Y\n\x0eValidateConfig\x12\".flexgate.v1.ValidateConfigRequest\x1a#.flexgate.v1.ValidateConfigResponse\x12V\n\rListResources\x12!.flexgate.v1.ListResourcesRequest\x1a\".flexgate.v1.ListResourcesResponse\x12\x45\n\x0bGetResource\x12\x1f.flexgate.v1.GetResourceRequest\x1a\x15.flexgate.v1.Resource\x12J\n\x0bPutResource\x12\x1f.flexgate.v1.PutResourceRequest\x1a\x1a.flexgate.v1.WriteResponse\x12P\n\x0e\x44\x65leteResource\x12\".flexgate.v1.DeleteResourceRequest\x1a\x1a.flexgate.v1.WriteResponse\x12J\n\x0b\x41pplyConfig\x12\x1f.flexgate.v1.ApplyConfigRequest\x1a\x1a.flexgate.v1.WriteResponse\x12\x44\n\x07\x45xplain\x12\x1b.flexgate.v1.ExplainRequest\x1a\x1c.flexgate.v1.ExplainResponse\x12M\n\nListTokens\x12\x1e.flexgate.v1.ListTokensRequest\x1a\x1f.flexgate.v1.ListTokensResponse\x12P\n\x0b\x43reateToken\x12\x1f.flexgate.v1.CreateTokenRequest\x1a .flexgate.v1.CreateTokenResponse\x12P\n\x0bRevokeToken\x12\x1f.flexgate.v1.RevokeTokenRequest\x1a .flexgate.v1.RevokeTokenResponse\x12J\n\tListUsers\x12\x1d.flexgate.v1.ListUsersRequest\x1a\x1e.flexgate.v1.ListUsersResponse\x12?\n\nCreateUser\x12\x1e.flexgate.v1.CreateUserRequest\x1a\x11.flexgate.v1.User\x12?\n\nUpdateUser\x12\x1e.flexgate.v1.UpdateUserRequest\x1a\x11.flexgate.v1.User\x12M\n\nDeleteUser\x12\x1e.flexgate.v1.DeleteUserRequest\x1a\x1f.flexgate.v1.DeleteUserResponse\x12\\\n\x0f\x43reateEnrolment\x12#.flexgate.v1.CreateEnrolmentRequest\x1a$.flexgate.v1.CreateEnrolmentResponse\x12Y\n\x0eListEnrolments\x12\".flexgate.v1.ListEnrolmentsRequest\x1a#.flexgate.v1.ListEnrolmentsResponse\x12\\\n\x0f\x44\x65leteEnrolment\x12#.flexgate.v1.DeleteEnrolmentRequest\x1a$.flexgate.v1.DeleteEnrolmentResponse\x12_\n\x10ListCertificates\x12$.flexgate.v1.ListCertificatesRequest\x1a%.flexgate.v1.ListCertificatesResponse\x12Z\n\x11RevokeCertificate\x12%.flexgate.v1.RevokeCertificateRequest\x1a\x1e.flexgate.v1.IssuedCertificateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lexgate/v1/admin.proto\x12\x0b\x66lexgate.v1\x1a\x18\x66lexgate/v1/access.proto\x1a\x1b\x66lexgate/v1/discovery.proto\x1a\x1b\x66lexgate/v1/enrolment.proto\x1a\x19\x66lexgate/v1/explain.proto\x1a\x1b\x66lexgate/v1/resources.proto\x1a\x19\x66lexgate/v1/rollout.proto\"\x12\n\x10ListNodesRequest\"O\n\x11ListNodesResponse\x12\x18\n\x10\x64\x65sired_revision\x18\x01 \x01(\x04\x12 \n\x05nodes\x18\x02 \x03(\x0b\x32\x11.flexgate.v1.Node\"\xff\x03\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x0einstance_epoch\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12-\n\x06labels\x18\x04 \x03(\x0b\x32\x1d.flexgate.v1.Node.LabelsEntry\x12\r\n\x05state\x18\x05 \x01(\t\x12\x18\n\x10\x64\x65sired_revision\x18\x06 \x01(\x04\x12\x15\n\rsent_revision\x18\x07 \x01(\x04\x12\x16\n\x0e\x61\x63ked_revision\x18\x08 \x01(\x04\x12\x17\n\x0fnacked_revision\x18\t \x01(\x04\x12*\n\x06\x65rrors\x18\n \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\x12\x11\n\tconnected\x18\x0b \x01(\x08\x12\x19\n\x11\x63onnected_seconds\x18\x0c \x01(\x01\x12\x19\n\x11last_seen_seconds\x18\r \x01(\x01\x12\x10\n\x08\x61pply_ms\x18\x0e \x01(\x01\x12\x12\n\nbytes_sent\x18\x0f \x01(\x04\x12\x12\n\nsuperseded\x18\x10 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x11 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x12 \x01(\t\x12\r\n\x05lacks\x18\x13 \x03(\t\x12\x0f\n\x07replica\x18\x14 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x15\n\x13\x45xportConfigRequest\"%\n\x15ValidateConfigRequest\x12\x0c\n\x04yaml\x18\x01 \x01(\t\"r\n\x16ValidateConfigResponse\x12*\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\x12,\n\x08warnings\x18\x02 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"C\n\x14ListResourcesRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"V\n\x15ListResourcesResponse\x12(\n\tresources\x18\x01 \x03(\x0b\x32\x15.flexgate.v1.Resource\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"0\n\x12GetResourceRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"q\n\x12PutResourceRequest\x12\'\n\x08resource\x18\x01 \x01(\x0b\x32\x15.flexgate.v1.Resource\x12\x10\n\x08if_match\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x0f\n\x07wait_ms\x18\x04 \x01(\r\"g\n\x15\x44\x65leteResourceRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08if_match\x18\x03 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x0f\n\x07wait_ms\x18\x05 \x01(\r\"D\n\x12\x41pplyConfigRequest\x12\x0c\n\x04yaml\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\x0f\n\x07wait_ms\x18\x03 \x01(\r\"k\n\rWriteResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\r\n\x05nodes\x18\x02 \x01(\r\x12\r\n\x05\x61\x63ked\x18\x03 \x01(\r\x12*\n\x06\x66\x61iled\x18\x04 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"}\n\x0bNodeVerdict\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12*\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\x12\x12\n\ncompile_ms\x18\x04 \x01(\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\"=\n\x0e\x45xplainRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.flexgate.v1.SampleRequest\"\x8f\x01\n\x0f\x45xplainResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12-\n\x0b\x65xplanation\x18\x02 \x01(\x0b\x32\x18.flexgate.v1.Explanation\x12+\n\x05nodes\x18\x03 \x03(\x0b\x32\x1c.flexgate.v1.NodeExplanation\x12\x12\n\nmore_nodes\x18\x04 \x01(\r\"\xfd\x01\n\x0fNodeExplanation\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0f\n\x07matched\x18\x03 \x01(\x08\x12\r\n\x05route\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\r\x12\'\n\x06limits\x18\x06 \x03(\x0b\x32\x17.flexgate.v1.LimitState\x12\x32\n\x0f\x63ircuit_breaker\x18\x07 \x01(\x0b\x32\x19.flexgate.v1.BreakerState\x12-\n\tendpoints\x18\x08 \x03(\x0b\x32\x1a.flexgate.v1.EndpointState\x12\x0e\n\x06reason\x18\t \x01(\t\"\x9b\x01\n\x07\x41pplied\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\r\n\x05nodes\x18\x02 \x01(\r\x12\r\n\x05\x61\x63ked\x18\x03 \x01(\r\x12\'\n\x06\x66\x61iled\x18\x04 \x03(\x0b\x32\x17.flexgate.v1.FailedNode\x12)\n\x07pending\x18\x05 \x03(\x0b\x32\x18.flexgate.v1.PendingNode\x12\x0c\n\x04held\x18\x06 \x01(\r\"F\n\nFailedNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12*\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"+\n\x0bPendingNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"4\n\x13ListRolloutsRequest\x12\r\n\x05limit\x18\x01 \x01(\r\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\x04\">\n\x14ListRolloutsResponse\x12&\n\x08rollouts\x18\x01 \x03(\x0b\x32\x14.flexgate.v1.Rollout\"\x1f\n\x11GetRolloutRequest\x12\n\n\x02id\x18\x01 \x01(\x04\"k\n\x13\x42\x65ginRolloutRequest\x12\x0c\n\x04yaml\x18\x01 \x01(\t\x12&\n\x04plan\x18\x02 \x01(\x0b\x32\x18.flexgate.v1.RolloutPlan\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"/\n\x13SteerRolloutRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04verb\x18\x02 \x01(\t2\xd1\x0f\n\x05\x41\x64min\x12J\n\tListNodes\x12\x1d.flexgate.v1.ListNodesRequest\x1a\x1e.flexgate.v1.ListNodesResponse\x12\x45\n\x0c\x45xportConfig\x12 .flexgate.v1.ExportConfigRequest\x1a\x13.flexgate.v1.Config\x12Y\n\x0eValidateConfig\x12\".flexgate.v1.ValidateConfigRequest\x1a#.flexgate.v1.ValidateConfigResponse\x12V\n\rListResources\x12!.flexgate.v1.ListResourcesRequest\x1a\".flexgate.v1.ListResourcesResponse\x12\x45\n\x0bGetResource\x12\x1f.flexgate.v1.GetResourceRequest\x1a\x15.flexgate.v1.Resource\x12J\n\x0bPutResource\x12\x1f.flexgate.v1.PutResourceRequest\x1a\x1a.flexgate.v1.WriteResponse\x12P\n\x0e\x44\x65leteResource\x12\".flexgate.v1.DeleteResourceRequest\x1a\x1a.flexgate.v1.WriteResponse\x12J\n\x0b\x41pplyConfig\x12\x1f.flexgate.v1.ApplyConfigRequest\x1a\x1a.flexgate.v1.WriteResponse\x12\x44\n\x07\x45xplain\x12\x1b.flexgate.v1.ExplainRequest\x1a\x1c.flexgate.v1.ExplainResponse\x12S\n\x0cListRollouts\x12 .flexgate.v1.ListRolloutsRequest\x1a!.flexgate.v1.ListRolloutsResponse\x12\x42\n\nGetRollout\x12\x1e.flexgate.v1.GetRolloutRequest\x1a\x14.flexgate.v1.Rollout\x12\x46\n\x0c\x42\x65ginRollout\x12 .flexgate.v1.BeginRolloutRequest\x1a\x14.flexgate.v1.Rollout\x12\x46\n\x0cSteerRollout\x12 .flexgate.v1.SteerRolloutRequest\x1a\x14.flexgate.v1.Rollout\x12M\n\nListTokens\x12\x1e.flexgate.v1.ListTokensRequest\x1a\x1f.flexgate.v1.ListTokensResponse\x12P\n\x0b\x43reateToken\x12\x1f.flexgate.v1.CreateTokenRequest\x1a .flexgate.v1.CreateTokenResponse\x12P\n\x0bRevokeToken\x12\x1f.flexgate.v1.RevokeTokenRequest\x1a .flexgate.v1.RevokeTokenResponse\x12J\n\tListUsers\x12\x1d.flexgate.v1.ListUsersRequest\x1a\x1e.flexgate.v1.ListUsersResponse\x12?\n\nCreateUser\x12\x1e.flexgate.v1.CreateUserRequest\x1a\x11.flexgate.v1.User\x12?\n\nUpdateUser\x12\x1e.flexgate.v1.UpdateUserRequest\x1a\x11.flexgate.v1.User\x12M\n\nDeleteUser\x12\x1e.flexgate.v1.DeleteUserRequest\x1a\x1f.flexgate.v1.DeleteUserResponse\x12\\\n\x0f\x43reateEnrolment\x12#.flexgate.v1.CreateEnrolmentRequest\x1a$.flexgate.v1.CreateEnrolmentResponse\x12Y\n\x0eListEnrolments\x12\".flexgate.v1.ListEnrolmentsRequest\x1a#.flexgate.v1.ListEnrolmentsResponse\x12\\\n\x0f\x44\x65leteEnrolment\x12#.flexgate.v1.DeleteEnrolmentRequest\x1a$.flexgate.v1.DeleteEnrolmentResponse\x12_\n\x10ListCertificates\x12$.flexgate.v1.ListCertificatesRequest\x1a%.flexgate.v1.ListCertificatesResponse\x12Z\n\x11RevokeCertificate\x12%.flexgate.v1.RevokeCertificateRequest\x1a\x1e.flexgate.v1.IssuedCertificateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,48 +39,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NODE_LABELSENTRY']._loaded_options = None
   _globals['_NODE_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_LISTNODESREQUEST']._serialized_start=180
-  _globals['_LISTNODESREQUEST']._serialized_end=198
-  _globals['_LISTNODESRESPONSE']._serialized_start=200
-  _globals['_LISTNODESRESPONSE']._serialized_end=279
-  _globals['_NODE']._serialized_start=282
-  _globals['_NODE']._serialized_end=793
-  _globals['_NODE_LABELSENTRY']._serialized_start=748
-  _globals['_NODE_LABELSENTRY']._serialized_end=793
-  _globals['_EXPORTCONFIGREQUEST']._serialized_start=795
-  _globals['_EXPORTCONFIGREQUEST']._serialized_end=816
-  _globals['_VALIDATECONFIGREQUEST']._serialized_start=818
-  _globals['_VALIDATECONFIGREQUEST']._serialized_end=855
-  _globals['_VALIDATECONFIGRESPONSE']._serialized_start=857
-  _globals['_VALIDATECONFIGRESPONSE']._serialized_end=971
-  _globals['_LISTRESOURCESREQUEST']._serialized_start=973
-  _globals['_LISTRESOURCESREQUEST']._serialized_end=1040
-  _globals['_LISTRESOURCESRESPONSE']._serialized_start=1042
-  _globals['_LISTRESOURCESRESPONSE']._serialized_end=1128
-  _globals['_GETRESOURCEREQUEST']._serialized_start=1130
-  _globals['_GETRESOURCEREQUEST']._serialized_end=1178
-  _globals['_PUTRESOURCEREQUEST']._serialized_start=1180
-  _globals['_PUTRESOURCEREQUEST']._serialized_end=1293
-  _globals['_DELETERESOURCEREQUEST']._serialized_start=1295
-  _globals['_DELETERESOURCEREQUEST']._serialized_end=1398
-  _globals['_APPLYCONFIGREQUEST']._serialized_start=1400
-  _globals['_APPLYCONFIGREQUEST']._serialized_end=1468
-  _globals['_WRITERESPONSE']._serialized_start=1470
-  _globals['_WRITERESPONSE']._serialized_end=1577
-  _globals['_NODEVERDICT']._serialized_start=1579
-  _globals['_NODEVERDICT']._serialized_end=1704
-  _globals['_EXPLAINREQUEST']._serialized_start=1706
-  _globals['_EXPLAINREQUEST']._serialized_end=1767
-  _globals['_EXPLAINRESPONSE']._serialized_start=1770
-  _globals['_EXPLAINRESPONSE']._serialized_end=1913
-  _globals['_NODEEXPLANATION']._serialized_start=1916
-  _globals['_NODEEXPLANATION']._serialized_end=2169
-  _globals['_APPLIED']._serialized_start=2172
-  _globals['_APPLIED']._serialized_end=2327
-  _globals['_FAILEDNODE']._serialized_start=2329
-  _globals['_FAILEDNODE']._serialized_end=2399
-  _globals['_PENDINGNODE']._serialized_start=2401
-  _globals['_PENDINGNODE']._serialized_end=2444
-  _globals['_ADMIN']._serialized_start=2447
-  _globals['_ADMIN']._serialized_end=4151
+  _globals['_LISTNODESREQUEST']._serialized_start=207
+  _globals['_LISTNODESREQUEST']._serialized_end=225
+  _globals['_LISTNODESRESPONSE']._serialized_start=227
+  _globals['_LISTNODESRESPONSE']._serialized_end=306
+  _globals['_NODE']._serialized_start=309
+  _globals['_NODE']._serialized_end=820
+  _globals['_NODE_LABELSENTRY']._serialized_start=775
+  _globals['_NODE_LABELSENTRY']._serialized_end=820
+  _globals['_EXPORTCONFIGREQUEST']._serialized_start=822
+  _globals['_EXPORTCONFIGREQUEST']._serialized_end=843
+  _globals['_VALIDATECONFIGREQUEST']._serialized_start=845
+  _globals['_VALIDATECONFIGREQUEST']._serialized_end=882
+  _globals['_VALIDATECONFIGRESPONSE']._serialized_start=884
+  _globals['_VALIDATECONFIGRESPONSE']._serialized_end=998
+  _globals['_LISTRESOURCESREQUEST']._serialized_start=1000
+  _globals['_LISTRESOURCESREQUEST']._serialized_end=1067
+  _globals['_LISTRESOURCESRESPONSE']._serialized_start=1069
+  _globals['_LISTRESOURCESRESPONSE']._serialized_end=1155
+  _globals['_GETRESOURCEREQUEST']._serialized_start=1157
+  _globals['_GETRESOURCEREQUEST']._serialized_end=1205
+  _globals['_PUTRESOURCEREQUEST']._serialized_start=1207
+  _globals['_PUTRESOURCEREQUEST']._serialized_end=1320
+  _globals['_DELETERESOURCEREQUEST']._serialized_start=1322
+  _globals['_DELETERESOURCEREQUEST']._serialized_end=1425
+  _globals['_APPLYCONFIGREQUEST']._serialized_start=1427
+  _globals['_APPLYCONFIGREQUEST']._serialized_end=1495
+  _globals['_WRITERESPONSE']._serialized_start=1497
+  _globals['_WRITERESPONSE']._serialized_end=1604
+  _globals['_NODEVERDICT']._serialized_start=1606
+  _globals['_NODEVERDICT']._serialized_end=1731
+  _globals['_EXPLAINREQUEST']._serialized_start=1733
+  _globals['_EXPLAINREQUEST']._serialized_end=1794
+  _globals['_EXPLAINRESPONSE']._serialized_start=1797
+  _globals['_EXPLAINRESPONSE']._serialized_end=1940
+  _globals['_NODEEXPLANATION']._serialized_start=1943
+  _globals['_NODEEXPLANATION']._serialized_end=2196
+  _globals['_APPLIED']._serialized_start=2199
+  _globals['_APPLIED']._serialized_end=2354
+  _globals['_FAILEDNODE']._serialized_start=2356
+  _globals['_FAILEDNODE']._serialized_end=2426
+  _globals['_PENDINGNODE']._serialized_start=2428
+  _globals['_PENDINGNODE']._serialized_end=2471
+  _globals['_LISTROLLOUTSREQUEST']._serialized_start=2473
+  _globals['_LISTROLLOUTSREQUEST']._serialized_end=2525
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=2527
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=2589
+  _globals['_GETROLLOUTREQUEST']._serialized_start=2591
+  _globals['_GETROLLOUTREQUEST']._serialized_end=2622
+  _globals['_BEGINROLLOUTREQUEST']._serialized_start=2624
+  _globals['_BEGINROLLOUTREQUEST']._serialized_end=2731
+  _globals['_STEERROLLOUTREQUEST']._serialized_start=2733
+  _globals['_STEERROLLOUTREQUEST']._serialized_end=2780
+  _globals['_ADMIN']._serialized_start=2783
+  _globals['_ADMIN']._serialized_end=4784
 # @@protoc_insertion_point(module_scope)

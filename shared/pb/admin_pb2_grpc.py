@@ -7,6 +7,7 @@ from shared.pb import access_pb2 as flexgate_dot_v1_dot_access__pb2
 from shared.pb import admin_pb2 as flexgate_dot_v1_dot_admin__pb2
 from shared.pb import enrolment_pb2 as flexgate_dot_v1_dot_enrolment__pb2
 from shared.pb import resources_pb2 as flexgate_dot_v1_dot_resources__pb2
+from shared.pb import rollout_pb2 as flexgate_dot_v1_dot_rollout__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -81,6 +82,26 @@ class AdminStub:
                 '/flexgate.v1.Admin/Explain',
                 request_serializer=flexgate_dot_v1_dot_admin__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=flexgate_dot_v1_dot_admin__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.ListRollouts = channel.unary_unary(
+                '/flexgate.v1.Admin/ListRollouts',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.ListRolloutsRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.ListRolloutsResponse.FromString,
+                _registered_method=True)
+        self.GetRollout = channel.unary_unary(
+                '/flexgate.v1.Admin/GetRollout',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.GetRolloutRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_rollout__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.BeginRollout = channel.unary_unary(
+                '/flexgate.v1.Admin/BeginRollout',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.BeginRolloutRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_rollout__pb2.Rollout.FromString,
+                _registered_method=True)
+        self.SteerRollout = channel.unary_unary(
+                '/flexgate.v1.Admin/SteerRollout',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.SteerRolloutRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_rollout__pb2.Rollout.FromString,
                 _registered_method=True)
         self.ListTokens = channel.unary_unary(
                 '/flexgate.v1.Admin/ListTokens',
@@ -196,6 +217,30 @@ class AdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRollouts(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRollout(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginRollout(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SteerRollout(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -320,6 +365,26 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=flexgate_dot_v1_dot_admin__pb2.ExplainRequest.FromString,
                     response_serializer=flexgate_dot_v1_dot_admin__pb2.ExplainResponse.SerializeToString,
+            ),
+            'ListRollouts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRollouts,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.ListRolloutsRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.ListRolloutsResponse.SerializeToString,
+            ),
+            'GetRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRollout,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.GetRolloutRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_rollout__pb2.Rollout.SerializeToString,
+            ),
+            'BeginRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginRollout,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.BeginRolloutRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_rollout__pb2.Rollout.SerializeToString,
+            ),
+            'SteerRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.SteerRollout,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.SteerRolloutRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_rollout__pb2.Rollout.SerializeToString,
             ),
             'ListTokens': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTokens,
@@ -625,6 +690,114 @@ class Admin:
             '/flexgate.v1.Admin/Explain',
             flexgate_dot_v1_dot_admin__pb2.ExplainRequest.SerializeToString,
             flexgate_dot_v1_dot_admin__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRollouts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/ListRollouts',
+            flexgate_dot_v1_dot_admin__pb2.ListRolloutsRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.ListRolloutsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/GetRollout',
+            flexgate_dot_v1_dot_admin__pb2.GetRolloutRequest.SerializeToString,
+            flexgate_dot_v1_dot_rollout__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/BeginRollout',
+            flexgate_dot_v1_dot_admin__pb2.BeginRolloutRequest.SerializeToString,
+            flexgate_dot_v1_dot_rollout__pb2.Rollout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SteerRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/SteerRollout',
+            flexgate_dot_v1_dot_admin__pb2.SteerRolloutRequest.SerializeToString,
+            flexgate_dot_v1_dot_rollout__pb2.Rollout.FromString,
             options,
             channel_credentials,
             insecure,

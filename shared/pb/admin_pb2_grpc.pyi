@@ -8,6 +8,7 @@ from shared.pb import access_pb2 as _access_pb2
 from shared.pb import admin_pb2 as _admin_pb2
 from shared.pb import enrolment_pb2 as _enrolment_pb2
 from shared.pb import resources_pb2 as _resources_pb2
+from shared.pb import rollout_pb2 as _rollout_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -43,6 +44,10 @@ class AdminStub:
     DeleteResource: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteResourceRequest, _admin_pb2.WriteResponse]
     ApplyConfig: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ApplyConfigRequest, _admin_pb2.WriteResponse]
     Explain: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ExplainRequest, _admin_pb2.ExplainResponse]
+    ListRollouts: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListRolloutsRequest, _admin_pb2.ListRolloutsResponse]
+    GetRollout: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetRolloutRequest, _rollout_pb2.Rollout]
+    BeginRollout: _grpc.UnaryUnaryMultiCallable[_admin_pb2.BeginRolloutRequest, _rollout_pb2.Rollout]
+    SteerRollout: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SteerRolloutRequest, _rollout_pb2.Rollout]
     ListTokens: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListTokensRequest, _access_pb2.ListTokensResponse]
     CreateToken: _grpc.UnaryUnaryMultiCallable[_access_pb2.CreateTokenRequest, _access_pb2.CreateTokenResponse]
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_access_pb2.RevokeTokenRequest, _access_pb2.RevokeTokenResponse]
@@ -68,6 +73,10 @@ class AdminAsyncStub(AdminStub):
     DeleteResource: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteResourceRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
     ApplyConfig: _aio.UnaryUnaryMultiCallable[_admin_pb2.ApplyConfigRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
     Explain: _aio.UnaryUnaryMultiCallable[_admin_pb2.ExplainRequest, _admin_pb2.ExplainResponse]  # type: ignore[assignment]
+    ListRollouts: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListRolloutsRequest, _admin_pb2.ListRolloutsResponse]  # type: ignore[assignment]
+    GetRollout: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetRolloutRequest, _rollout_pb2.Rollout]  # type: ignore[assignment]
+    BeginRollout: _aio.UnaryUnaryMultiCallable[_admin_pb2.BeginRolloutRequest, _rollout_pb2.Rollout]  # type: ignore[assignment]
+    SteerRollout: _aio.UnaryUnaryMultiCallable[_admin_pb2.SteerRolloutRequest, _rollout_pb2.Rollout]  # type: ignore[assignment]
     ListTokens: _aio.UnaryUnaryMultiCallable[_access_pb2.ListTokensRequest, _access_pb2.ListTokensResponse]  # type: ignore[assignment]
     CreateToken: _aio.UnaryUnaryMultiCallable[_access_pb2.CreateTokenRequest, _access_pb2.CreateTokenResponse]  # type: ignore[assignment]
     RevokeToken: _aio.UnaryUnaryMultiCallable[_access_pb2.RevokeTokenRequest, _access_pb2.RevokeTokenResponse]  # type: ignore[assignment]
@@ -144,6 +153,34 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ExplainResponse, _abc.Awaitable[_admin_pb2.ExplainResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListRollouts(
+        self,
+        request: _admin_pb2.ListRolloutsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListRolloutsResponse, _abc.Awaitable[_admin_pb2.ListRolloutsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetRollout(
+        self,
+        request: _admin_pb2.GetRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rollout_pb2.Rollout, _abc.Awaitable[_rollout_pb2.Rollout]]: ...
+
+    @_abc_1.abstractmethod
+    def BeginRollout(
+        self,
+        request: _admin_pb2.BeginRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rollout_pb2.Rollout, _abc.Awaitable[_rollout_pb2.Rollout]]: ...
+
+    @_abc_1.abstractmethod
+    def SteerRollout(
+        self,
+        request: _admin_pb2.SteerRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rollout_pb2.Rollout, _abc.Awaitable[_rollout_pb2.Rollout]]: ...
 
     @_abc_1.abstractmethod
     def ListTokens(

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from shared.pb import explain_pb2 as flexgate_dot_v1_dot_explain__pb2
 from shared.pb import resources_pb2 as flexgate_dot_v1_dot_resources__pb2
+from shared.pb import rollout_pb2 as flexgate_dot_v1_dot_rollout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66lexgate/v1/discovery.proto\x12\x0b\x66lexgate.v1\x1a\x19\x66lexgate/v1/explain.proto\x1a\x1b\x66lexgate/v1/resources.proto\"\x80\x02\n\x0bNodeMessage\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.flexgate.v1.HelloH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.flexgate.v1.AckH\x00\x12!\n\x04nack\x18\x03 \x01(\x0b\x32\x11.flexgate.v1.NackH\x00\x12/\n\theartbeat\x18\x04 \x01(\x0b\x32\x1a.flexgate.v1.NodeHeartbeatH\x00\x12%\n\x06resync\x18\x05 \x01(\x0b\x32\x13.flexgate.v1.ResyncH\x00\x12%\n\x06\x61nswer\x18\x06 \x01(\x0b\x32\x13.flexgate.v1.AnswerH\x00\x42\t\n\x07message\"\xd7\x01\n\x05Hello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0einstance_epoch\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12.\n\x06labels\x18\x05 \x03(\x0b\x32\x1e.flexgate.v1.Hello.LabelsEntry\x12\x1f\n\x04held\x18\x06 \x01(\x0b\x32\x11.flexgate.v1.Held\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x04Held\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x13\n\x0bstore_epoch\x18\x03 \x01(\t\"v\n\x03\x41\x63k\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x10\n\x08\x61pply_ms\x18\x04 \x01(\x01\x12,\n\x08warnings\x18\x05 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"j\n\x04Nack\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x15\n\rkept_revision\x18\x03 \x01(\x04\x12*\n\x06\x65rrors\x18\x04 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"X\n\rResourceError\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"1\n\rNodeHeartbeat\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"9\n\x06Resync\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x8e\x02\n\x0e\x43ontrolMessage\x12)\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.flexgate.v1.SnapshotH\x00\x12#\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x12.flexgate.v1.DeltaH\x00\x12\'\n\x07\x63urrent\x18\x03 \x01(\x0b\x32\x14.flexgate.v1.CurrentH\x00\x12\x32\n\theartbeat\x18\x04 \x01(\x0b\x32\x1d.flexgate.v1.ControlHeartbeatH\x00\x12#\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x12.flexgate.v1.DrainH\x00\x12\x1f\n\x03\x61sk\x18\x06 \x01(\x0b\x32\x10.flexgate.v1.AskH\x00\x42\t\n\x07message\"\x97\x01\n\x08Snapshot\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\r\n\x05nonce\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12(\n\tresources\x18\x04 \x03(\x0b\x32\x15.flexgate.v1.Resource\x12\r\n\x05\x63hunk\x18\x05 \x01(\r\x12\x0c\n\x04last\x18\x06 \x01(\x08\x12\x13\n\x0bstore_epoch\x18\x07 \x01(\t\"\xb7\x01\n\x05\x44\x65lta\x12\x15\n\rbase_revision\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\r\n\x05nonce\x18\x03 \x01(\t\x12&\n\x07upserts\x18\x04 \x03(\x0b\x32\x15.flexgate.v1.Resource\x12)\n\x07removes\x18\x05 \x03(\x0b\x32\x18.flexgate.v1.ResourceKey\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\x12\x13\n\x0bstore_epoch\x18\x07 \x01(\t\")\n\x0bResourceKey\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"0\n\x07\x43urrent\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x13\n\x0bstore_epoch\x18\x02 \x01(\t\"I\n\x10\x43ontrolHeartbeat\x12\x12\n\nlive_nodes\x18\x01 \x01(\r\x12\x0c\n\x04time\x18\x02 \x01(\x01\x12\x13\n\x0binterval_ms\x18\x03 \x01(\r\"\x17\n\x05\x44rain\x12\x0e\n\x06reason\x18\x01 \x01(\t\"t\n\x03\x41sk\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x07\x64ry_run\x18\x02 \x01(\x0b\x32\x13.flexgate.v1.DryRunH\x00\x12-\n\x07\x65xplain\x18\x03 \x01(\x0b\x32\x1a.flexgate.v1.SampleRequestH\x00\x42\n\n\x08question\"\xb4\x01\n\x06\x44ryRun\x12\x15\n\rbase_revision\x18\x01 \x01(\x04\x12\x13\n\x0bstore_epoch\x18\x02 \x01(\t\x12&\n\x07upserts\x18\x03 \x03(\x0b\x32\x15.flexgate.v1.Resource\x12)\n\x07removes\x18\x04 \x03(\x0b\x32\x18.flexgate.v1.ResourceKey\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\x12\r\n\x05\x63hunk\x18\x06 \x01(\r\x12\x0c\n\x04last\x18\x07 \x01(\x08\"\x8c\x01\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\x07\x64ry_run\x18\x02 \x01(\x0b\x32\x19.flexgate.v1.DryRunResultH\x00\x12+\n\x07\x65xplain\x18\x03 \x01(\x0b\x32\x18.flexgate.v1.ExplanationH\x00\x12\x11\n\x07refused\x18\x04 \x01(\tH\x00\x42\x08\n\x06\x61nswer\"N\n\x0c\x44ryRunResult\x12*\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\x12\x12\n\ncompile_ms\x18\x02 \x01(\x01\x32V\n\x0f\x43onfigDiscovery\x12\x43\n\x06Stream\x12\x18.flexgate.v1.NodeMessage\x1a\x1b.flexgate.v1.ControlMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66lexgate/v1/discovery.proto\x12\x0b\x66lexgate.v1\x1a\x19\x66lexgate/v1/explain.proto\x1a\x1b\x66lexgate/v1/resources.proto\x1a\x19\x66lexgate/v1/rollout.proto\"\x80\x02\n\x0bNodeMessage\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.flexgate.v1.HelloH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.flexgate.v1.AckH\x00\x12!\n\x04nack\x18\x03 \x01(\x0b\x32\x11.flexgate.v1.NackH\x00\x12/\n\theartbeat\x18\x04 \x01(\x0b\x32\x1a.flexgate.v1.NodeHeartbeatH\x00\x12%\n\x06resync\x18\x05 \x01(\x0b\x32\x13.flexgate.v1.ResyncH\x00\x12%\n\x06\x61nswer\x18\x06 \x01(\x0b\x32\x13.flexgate.v1.AnswerH\x00\x42\t\n\x07message\"\xd7\x01\n\x05Hello\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x16\n\x0einstance_epoch\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12.\n\x06labels\x18\x05 \x03(\x0b\x32\x1e.flexgate.v1.Hello.LabelsEntry\x12\x1f\n\x04held\x18\x06 \x01(\x0b\x32\x11.flexgate.v1.Held\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x04Held\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x13\n\x0bstore_epoch\x18\x03 \x01(\t\"v\n\x03\x41\x63k\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x10\n\x08\x61pply_ms\x18\x04 \x01(\x01\x12,\n\x08warnings\x18\x05 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"j\n\x04Nack\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x15\n\rkept_revision\x18\x03 \x01(\x04\x12*\n\x06\x65rrors\x18\x04 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\"X\n\rResourceError\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"X\n\rNodeHeartbeat\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12%\n\x07\x66igures\x18\x03 \x01(\x0b\x32\x14.flexgate.v1.Figures\"9\n\x06Resync\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x8e\x02\n\x0e\x43ontrolMessage\x12)\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.flexgate.v1.SnapshotH\x00\x12#\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x12.flexgate.v1.DeltaH\x00\x12\'\n\x07\x63urrent\x18\x03 \x01(\x0b\x32\x14.flexgate.v1.CurrentH\x00\x12\x32\n\theartbeat\x18\x04 \x01(\x0b\x32\x1d.flexgate.v1.ControlHeartbeatH\x00\x12#\n\x05\x64rain\x18\x05 \x01(\x0b\x32\x12.flexgate.v1.DrainH\x00\x12\x1f\n\x03\x61sk\x18\x06 \x01(\x0b\x32\x10.flexgate.v1.AskH\x00\x42\t\n\x07message\"\x97\x01\n\x08Snapshot\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\r\n\x05nonce\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12(\n\tresources\x18\x04 \x03(\x0b\x32\x15.flexgate.v1.Resource\x12\r\n\x05\x63hunk\x18\x05 \x01(\r\x12\x0c\n\x04last\x18\x06 \x01(\x08\x12\x13\n\x0bstore_epoch\x18\x07 \x01(\t\"\xb7\x01\n\x05\x44\x65lta\x12\x15\n\rbase_revision\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\r\n\x05nonce\x18\x03 \x01(\t\x12&\n\x07upserts\x18\x04 \x03(\x0b\x32\x15.flexgate.v1.Resource\x12)\n\x07removes\x18\x05 \x03(\x0b\x32\x18.flexgate.v1.ResourceKey\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\x12\x13\n\x0bstore_epoch\x18\x07 \x01(\t\")\n\x0bResourceKey\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"0\n\x07\x43urrent\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x13\n\x0bstore_epoch\x18\x02 \x01(\t\"I\n\x10\x43ontrolHeartbeat\x12\x12\n\nlive_nodes\x18\x01 \x01(\r\x12\x0c\n\x04time\x18\x02 \x01(\x01\x12\x13\n\x0binterval_ms\x18\x03 \x01(\r\"\x17\n\x05\x44rain\x12\x0e\n\x06reason\x18\x01 \x01(\t\"t\n\x03\x41sk\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x07\x64ry_run\x18\x02 \x01(\x0b\x32\x13.flexgate.v1.DryRunH\x00\x12-\n\x07\x65xplain\x18\x03 \x01(\x0b\x32\x1a.flexgate.v1.SampleRequestH\x00\x42\n\n\x08question\"\xb4\x01\n\x06\x44ryRun\x12\x15\n\rbase_revision\x18\x01 \x01(\x04\x12\x13\n\x0bstore_epoch\x18\x02 \x01(\t\x12&\n\x07upserts\x18\x03 \x03(\x0b\x32\x15.flexgate.v1.Resource\x12)\n\x07removes\x18\x04 \x03(\x0b\x32\x18.flexgate.v1.ResourceKey\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\x12\r\n\x05\x63hunk\x18\x06 \x01(\r\x12\x0c\n\x04last\x18\x07 \x01(\x08\"\x8c\x01\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\x07\x64ry_run\x18\x02 \x01(\x0b\x32\x19.flexgate.v1.DryRunResultH\x00\x12+\n\x07\x65xplain\x18\x03 \x01(\x0b\x32\x18.flexgate.v1.ExplanationH\x00\x12\x11\n\x07refused\x18\x04 \x01(\tH\x00\x42\x08\n\x06\x61nswer\"N\n\x0c\x44ryRunResult\x12*\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x1a.flexgate.v1.ResourceError\x12\x12\n\ncompile_ms\x18\x02 \x01(\x01\x32V\n\x0f\x43onfigDiscovery\x12\x43\n\x06Stream\x12\x18.flexgate.v1.NodeMessage\x1a\x1b.flexgate.v1.ControlMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,46 +36,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HELLO_LABELSENTRY']._loaded_options = None
   _globals['_HELLO_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_NODEMESSAGE']._serialized_start=101
-  _globals['_NODEMESSAGE']._serialized_end=357
-  _globals['_HELLO']._serialized_start=360
-  _globals['_HELLO']._serialized_end=575
-  _globals['_HELLO_LABELSENTRY']._serialized_start=530
-  _globals['_HELLO_LABELSENTRY']._serialized_end=575
-  _globals['_HELD']._serialized_start=577
-  _globals['_HELD']._serialized_end=638
-  _globals['_ACK']._serialized_start=640
-  _globals['_ACK']._serialized_end=758
-  _globals['_NACK']._serialized_start=760
-  _globals['_NACK']._serialized_end=866
-  _globals['_RESOURCEERROR']._serialized_start=868
-  _globals['_RESOURCEERROR']._serialized_end=956
-  _globals['_NODEHEARTBEAT']._serialized_start=958
-  _globals['_NODEHEARTBEAT']._serialized_end=1007
-  _globals['_RESYNC']._serialized_start=1009
-  _globals['_RESYNC']._serialized_end=1066
-  _globals['_CONTROLMESSAGE']._serialized_start=1069
-  _globals['_CONTROLMESSAGE']._serialized_end=1339
-  _globals['_SNAPSHOT']._serialized_start=1342
-  _globals['_SNAPSHOT']._serialized_end=1493
-  _globals['_DELTA']._serialized_start=1496
-  _globals['_DELTA']._serialized_end=1679
-  _globals['_RESOURCEKEY']._serialized_start=1681
-  _globals['_RESOURCEKEY']._serialized_end=1722
-  _globals['_CURRENT']._serialized_start=1724
-  _globals['_CURRENT']._serialized_end=1772
-  _globals['_CONTROLHEARTBEAT']._serialized_start=1774
-  _globals['_CONTROLHEARTBEAT']._serialized_end=1847
-  _globals['_DRAIN']._serialized_start=1849
-  _globals['_DRAIN']._serialized_end=1872
-  _globals['_ASK']._serialized_start=1874
-  _globals['_ASK']._serialized_end=1990
-  _globals['_DRYRUN']._serialized_start=1993
-  _globals['_DRYRUN']._serialized_end=2173
-  _globals['_ANSWER']._serialized_start=2176
-  _globals['_ANSWER']._serialized_end=2316
-  _globals['_DRYRUNRESULT']._serialized_start=2318
-  _globals['_DRYRUNRESULT']._serialized_end=2396
-  _globals['_CONFIGDISCOVERY']._serialized_start=2398
-  _globals['_CONFIGDISCOVERY']._serialized_end=2484
+  _globals['_NODEMESSAGE']._serialized_start=128
+  _globals['_NODEMESSAGE']._serialized_end=384
+  _globals['_HELLO']._serialized_start=387
+  _globals['_HELLO']._serialized_end=602
+  _globals['_HELLO_LABELSENTRY']._serialized_start=557
+  _globals['_HELLO_LABELSENTRY']._serialized_end=602
+  _globals['_HELD']._serialized_start=604
+  _globals['_HELD']._serialized_end=665
+  _globals['_ACK']._serialized_start=667
+  _globals['_ACK']._serialized_end=785
+  _globals['_NACK']._serialized_start=787
+  _globals['_NACK']._serialized_end=893
+  _globals['_RESOURCEERROR']._serialized_start=895
+  _globals['_RESOURCEERROR']._serialized_end=983
+  _globals['_NODEHEARTBEAT']._serialized_start=985
+  _globals['_NODEHEARTBEAT']._serialized_end=1073
+  _globals['_RESYNC']._serialized_start=1075
+  _globals['_RESYNC']._serialized_end=1132
+  _globals['_CONTROLMESSAGE']._serialized_start=1135
+  _globals['_CONTROLMESSAGE']._serialized_end=1405
+  _globals['_SNAPSHOT']._serialized_start=1408
+  _globals['_SNAPSHOT']._serialized_end=1559
+  _globals['_DELTA']._serialized_start=1562
+  _globals['_DELTA']._serialized_end=1745
+  _globals['_RESOURCEKEY']._serialized_start=1747
+  _globals['_RESOURCEKEY']._serialized_end=1788
+  _globals['_CURRENT']._serialized_start=1790
+  _globals['_CURRENT']._serialized_end=1838
+  _globals['_CONTROLHEARTBEAT']._serialized_start=1840
+  _globals['_CONTROLHEARTBEAT']._serialized_end=1913
+  _globals['_DRAIN']._serialized_start=1915
+  _globals['_DRAIN']._serialized_end=1938
+  _globals['_ASK']._serialized_start=1940
+  _globals['_ASK']._serialized_end=2056
+  _globals['_DRYRUN']._serialized_start=2059
+  _globals['_DRYRUN']._serialized_end=2239
+  _globals['_ANSWER']._serialized_start=2242
+  _globals['_ANSWER']._serialized_end=2382
+  _globals['_DRYRUNRESULT']._serialized_start=2384
+  _globals['_DRYRUNRESULT']._serialized_end=2462
+  _globals['_CONFIGDISCOVERY']._serialized_start=2464
+  _globals['_CONFIGDISCOVERY']._serialized_end=2550
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ tells the whole conversation.
 from collections import abc as _abc
 from shared.pb import explain_pb2 as _explain_pb2
 from shared.pb import resources_pb2 as _resources_pb2
+from shared.pb import rollout_pb2 as _rollout_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -262,18 +263,24 @@ class NodeHeartbeat(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """what the node serves now"""
     digest: _builtins.bytes
+    @_builtins.property
+    def figures(self) -> _rollout_pb2.Figures:
+        """since it serves that revision"""
+
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         digest: _builtins.bytes = ...,
+        figures: _rollout_pb2.Figures | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "figures", b"figures", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

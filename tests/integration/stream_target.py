@@ -7,6 +7,7 @@ import threading
 from shared.faults import ConfigError, Fault
 from shared.pb.explain_pb2 import Explanation, SampleRequest
 from shared.pb.resources_pb2 import Resource, Route
+from shared.pb.rollout_pb2 import Figures
 from shared.table import Table, pack
 from tests.support.deadline import DEADLINE, Bell
 
@@ -35,6 +36,7 @@ class NotingTarget:
         self.revision = 0
         self.applied: list[int] = []
         self.live: list[int] = []
+        self.served: Figures | None = None  # what heartbeats tell of traffic
         self.trials = 0  # begun
         self.compiled: list[Table] = []
         self.release = threading.Event()  # until it is set, a table with a route named "slow" compiles
@@ -64,6 +66,9 @@ class NotingTarget:
         if request.path == "/bug":
             raise ZeroDivisionError("a bug in explain")
         return Explanation(revision=self.revision, matched=True, route=request.path.strip("/"))
+
+    def figures(self) -> Figures | None:
+        return self.served
 
     def live_nodes(self, count: int) -> None:
         self.live.append(count)

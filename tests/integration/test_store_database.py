@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 import controlplane
+from controlplane.rollout import tables_rollout  # noqa: F401  # its tables are in METADATA, too
 from controlplane.start_error import StartError
 from controlplane.store.database import Database, DatabaseGone
 from controlplane.store.migrate import migrate, opened, versions
