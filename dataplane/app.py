@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataplane.access_log import LogWriter
 from dataplane.admin import Admin
+from dataplane.allocator import fix_thresholds
 from dataplane.compile_settings import listener_tls
 from dataplane.config_source import ConfigSource
 from dataplane.node import Node
@@ -48,6 +49,7 @@ class DataPlane:
 
     async def start(self) -> None:
         """Boot, listen, follow. Raises ConfigError or StartError; nothing is left behind then."""
+        fix_thresholds()
         loop = asyncio.get_running_loop()
         self._writer = LogWriter(sys.stdout.buffer)
         self.node = Node(loop, self._writer, look_up_with(self.settings.dns_servers), self._clock)

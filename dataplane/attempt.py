@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 NO_MORE: Final = -1.0
 """Instead of a pause before the next attempt: there is none."""
 _RETRY_AFTER: Final = b"retry-after:"
+_JOINED: Final = 16 * 1024
+"""Up to this size a request is one message, sent with the others of its turn; more is not worth copying."""
 
 
 # ---- before and while it runs
@@ -109,10 +111,12 @@ def send(
         connection.request_sent = True
         if x.body is NO_BODY:
             connection.send(head)
-        elif x.body.length is None:
-            connection.writelines([head, *framed(at_hand), last_chunk(x.body)])
         else:
-            connection.writelines([head, *at_hand])
+            pieces = [*framed(at_hand), last_chunk(x.body)] if x.body.length is None else at_hand
+            if x.body.received < _JOINED:
+                connection.send(b"".join((head, *pieces)))
+            else:
+                connection.writelines([head, *pieces])
     return head_arrived
 
 
