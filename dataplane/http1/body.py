@@ -62,7 +62,7 @@ class Body:
         self._size += len(data)
         if self._waiter is not None:
             self._wake()
-        elif self._size > HIGH and not self._paused and self._source is not None:
+        if self._size > HIGH and not self._paused and self._source is not None:
             self._paused = True
             self._source.pause_reading()
 
