@@ -50,6 +50,13 @@ class DataPlane:
     async def start(self) -> None:
         """Boot, listen, follow. Raises ConfigError or StartError; nothing is left behind then."""
         fix_thresholds()
+        gc.disable()  # the first table is all new and all kept: to look through it again and again is a third of the boot
+        try:
+            await self._start()
+        finally:
+            gc.enable()
+
+    async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         self._writer = LogWriter(sys.stdout.buffer)
         self.node = Node(loop, self._writer, look_up_with(self.settings.dns_servers), self._clock)

@@ -12,9 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dataplane.config_source import Held
+from dataplane.last_known_good import LastKnownGood
+from shared.document import read
+from shared.table import table_of
 from tests.bench.invalid import InvalidRunError
 from tests.bench.load import KEY, KEY_HEADER, Load
-from tests.bench.probe import ask
+from tests.bench.probe import ask, free_port
 
 ROUTES = 1000
 COMPILED = Path(".run/compiled")
@@ -87,19 +91,32 @@ def command(
     *,
     interpreted: bool,
     limits: dict[str, Any] | None = None,
+    kept: bool = False,
 ) -> list[str]:
     """Write the configuration into the directory; the command that runs one worker with it.
 
-    The compiled code is taken where there is one, unless the interpreted is asked for.
+    The compiled code is taken where there is one, unless the interpreted is asked for. `kept`: the configuration is the
+    last one known to be good, and there is no control plane to give another.
     """
     directory.mkdir()
-    document = directory / "proxy.yml"
-    document.write_text(config(routes, origin, limits))
     ports = ["--port", str(port), "--admin-port", str(admin_port)]
+    if kept:
+        source = _keep(directory, config(routes, origin, limits))
+    else:
+        document = directory / "proxy.yml"
+        document.write_text(config(routes, origin, limits))
+        source = ["--config", str(document)]
     program = [sys.executable, "-m", "dataplane"]
     if has_compiled() and not interpreted:
         program = ["env", f"PYTHONPATH={COMPILED.resolve()}", sys.executable, "-P", "-m", "dataplane"]
-    return [*program, "--config", str(document), *ports, "--workers", "1"]
+    return [*program, *source, *ports, "--workers", "1"]
+
+
+def _keep(directory: Path, document: str) -> list[str]:
+    """Keep the configuration as a worker that served it would have; the options to boot from it."""
+    cache = directory / "cache"
+    LastKnownGood(cache / "worker-0").save(Held(table_of(read(document).config), 1, "bench"))
+    return ["--control-plane", f"127.0.0.1:{free_port()}", "--cache-dir", str(cache)]
 
 
 def prove_policies(port: int, load: Load) -> None:

@@ -91,12 +91,16 @@ class Stage:
         *,
         interpreted: bool = False,
         limits: dict[str, Any] | None = None,
+        kept: bool = False,
     ) -> Proxy:
-        """Start a FlexGate data plane with a table of that many routes; `limits` adds to its section `rateLimit`."""
+        """Start a FlexGate data plane with a table of that many routes; `limits` adds to its section `rateLimit`.
+
+        `kept`: it boots from its last-known-good configuration, without a control plane.
+        """
         port, admin_port = free_port(), free_port()
         directory = self.directory / name
         command = flexgate.command(
-            directory, port, admin_port, routes, self.origin_port, interpreted=interpreted, limits=limits
+            directory, port, admin_port, routes, self.origin_port, interpreted=interpreted, limits=limits, kept=kept
         )
         proxy = self._compete(name, command, port, admin_port, "/health/ready")
         flexgate.prove_policies(port, Load(SMALL))
