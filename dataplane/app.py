@@ -50,7 +50,7 @@ class DataPlane:
     async def start(self) -> None:
         """Boot, listen, follow. Raises ConfigError or StartError; nothing is left behind then."""
         fix_thresholds()
-        gc.disable()  # the first table is all new and all kept: to look through it again and again is a third of the boot
+        gc.disable()  # the first table is all new and all kept: looking through it again and again is half of the boot
         try:
             await self._start()
         finally:
