@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from controlplane.asking import Asking
 from controlplane.nodes import Node
+from controlplane.plan import Plan
 from controlplane.snapshot import Snapshot, batches
 from controlplane.views import Views
 from shared.pb.admin_pb2 import NodeVerdict
@@ -59,6 +60,15 @@ async def dry_run(asking: Asking, nodes: Iterable[Node], views: Views, seconds: 
     """What each node says to the table that it would get; by name. `views`: those of Publisher.trial."""
     replies = await asking.each(nodes, Trial(views).messages, seconds)
     return [_verdict(name, reply) for name, reply in sorted(replies.items())]
+
+
+def concerned(plan: Plan, nodes: Iterable[Node], views: Views | None) -> list[Node]:
+    """The nodes that a plan may change something for."""
+    if not plan.steps:
+        return []
+    return [
+        node for node in nodes if plan.groups is None or views is None or views.groups_of(node.labels) & plan.groups
+    ]
 
 
 def _verdict(name: str, reply: Answer | str) -> NodeVerdict:

@@ -69,7 +69,7 @@ def put(kind: str, name: str, body: Json, table: Table, *, if_match: str = "", n
     took = taken(kind, body, table)
     reading = read_resource(kind, took.body)
     message: Any
-    message, hidden = unredacted(kind, reading.message, before)
+    message, hidden = unredacted(reading.message, before)
     present_as_before(message, before)
     edit = Edit((kind, name or getattr(message, "name", "")), origins=reading.origins)
     edit.faults += [*took.faults, *reading.faults, *hidden]

@@ -11,27 +11,25 @@ from typing import Any, TypeVar
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
+from controlplane.store.mapping import shown_json
 from shared.faults import Fault
 from shared.field_path import child, item
 from shared.pb.resources_pb2 import Config, Resource
 from shared.redact import HIDDEN, redacted
-from shared.table import Table, config_of, unpack
+from shared.table import unpack
 
 IDENTITIES = ("name", "kid")
 """What tells an element of a list from the others."""
 M = TypeVar("M", bound=Message)
 
 
-def unredacted(kind: str, message: M, before: Resource | None) -> tuple[M, list[Fault]]:
+def unredacted(message: M, before: Resource | None) -> tuple[M, list[Fault]]:
     """The message with the secrets that a resource had before, and a fault for each that it did not have."""
     data = MessageToDict(message)
     if not _hidden(data):
         return message, []
     full: Any = MessageToDict(unpack(before)) if before is not None else None
-    shown: Any = None
-    if before is not None:
-        config = redacted(config_of(Table([before])))
-        shown = MessageToDict(config.settings if kind == "settings" else getattr(config, f"{kind}s")[0])
+    shown: Any = shown_json(before) if before is not None else None
     faults: list[Fault] = []
     return ParseDict(_kept(data, full, shown, "", faults), type(message)()), faults
 

@@ -15,6 +15,7 @@ from controlplane.plane import Plane
 from controlplane.problem import answering
 from controlplane.rest.audit import AuditRest
 from controlplane.rest.config import ConfigRest
+from controlplane.rest.docs import DocsRest
 from controlplane.rest.keys import KeysRest
 from controlplane.rest.live import LiveRest
 from controlplane.rest.nodes import NodesRest
@@ -47,6 +48,7 @@ def application(plane: Plane) -> web.Application:
         TransactionsRest(plane, writing),
         RolloutsRest(plane, writing),
         AuditRest(plane.audit),
+        DocsRest(),
         KeysRest(plane, writing, resources),
         resources,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.changes import Changed, Once, etag_of
-from controlplane.dry_run import dry_run
+from controlplane.dry_run import concerned, dry_run
 from controlplane.keys import NewKey
 from controlplane.plan import Plan, Step
 from controlplane.plane import Plane
@@ -87,25 +87,20 @@ class Writing:
 
     async def planned(self, plan: Plan, *, ask: bool) -> Json:
         """A plan as JSON; `ask`: with what the nodes that it concerns say to it."""
-        publisher, nodes = self._plane.publisher, self._plane.nodes.connected()
-        views = publisher.trial(plan.table)
-        concerned = [
-            node for node in nodes if plan.groups is None or views is None or views.groups_of(node.labels) & plan.groups
-        ]
+        views = self._plane.publisher.trial(plan.table)
+        nodes = concerned(plan, self._plane.nodes.connected(), views)
         body: Json = {
             "dryRun": True,
             "revision": plan.revision,
             "changes": [step_view(step) for step in plan.steps],
             "warnings": [detail_of(warning) for warning in plan.warnings],
             "nodeGroups": sorted(plan.groups) if plan.groups is not None else None,
-            "nodes": [node.id for node in concerned] if plan.steps else [],
+            "nodes": [node.id for node in nodes],
             "needsForce": plan.guard,
         }
-        if ask and plan.steps and views is not None:
-            verdicts = await dry_run(self._plane.asking, concerned, views)
+        if ask:
+            verdicts = await dry_run(self._plane.asking, nodes, views) if views is not None else []
             body["verdicts"] = [rendered(verdict) for verdict in verdicts]
-        elif ask:
-            body["verdicts"] = []
         return body
 
 

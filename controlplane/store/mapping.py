@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.message import Message
 
 from controlplane.changes import Json
 from shared.faults import ConfigError, Fault
@@ -28,10 +29,15 @@ def from_json(kind: str, name: str, body: Json) -> Resource:
         raise ConfigError([fault]) from error
 
 
-def shown_json(resource: Resource) -> Json:
-    """The same with secrets redacted, for logs and for people."""
+def shown_message(resource: Resource) -> Message:
+    """The message with its secrets redacted."""
     config = redacted(config_of(Table([resource])))
     if resource.kind == "settings":
-        return MessageToDict(config.settings)
+        return config.settings
     lists = (config.upstreams, config.routes, config.consumers, config.credentials)
-    return next(MessageToDict(messages[0]) for messages in lists if messages)
+    return next(messages[0] for messages in lists if messages)
+
+
+def shown_json(resource: Resource) -> Json:
+    """The same as JSON, for logs and for people."""
+    return MessageToDict(shown_message(resource))

@@ -61,7 +61,7 @@ class AdminStub:
         self.GetResource = channel.unary_unary(
                 '/flexgate.v1.Admin/GetResource',
                 request_serializer=flexgate_dot_v1_dot_admin__pb2.GetResourceRequest.SerializeToString,
-                response_deserializer=flexgate_dot_v1_dot_resources__pb2.Resource.FromString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.Item.FromString,
                 _registered_method=True)
         self.PutResource = channel.unary_unary(
                 '/flexgate.v1.Admin/PutResource',
@@ -73,10 +73,50 @@ class AdminStub:
                 request_serializer=flexgate_dot_v1_dot_admin__pb2.DeleteResourceRequest.SerializeToString,
                 response_deserializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.FromString,
                 _registered_method=True)
+        self.Commit = channel.unary_unary(
+                '/flexgate.v1.Admin/Commit',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.CommitRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.FromString,
+                _registered_method=True)
         self.ApplyConfig = channel.unary_unary(
                 '/flexgate.v1.Admin/ApplyConfig',
                 request_serializer=flexgate_dot_v1_dot_admin__pb2.ApplyConfigRequest.SerializeToString,
                 response_deserializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.FromString,
+                _registered_method=True)
+        self.Rollback = channel.unary_unary(
+                '/flexgate.v1.Admin/Rollback',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.RollbackRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.FromString,
+                _registered_method=True)
+        self.CreateKey = channel.unary_unary(
+                '/flexgate.v1.Admin/CreateKey',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.CreateKeyRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.KeyResponse.FromString,
+                _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/flexgate.v1.Admin/RotateKey',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.KeyResponse.FromString,
+                _registered_method=True)
+        self.ListRevisions = channel.unary_unary(
+                '/flexgate.v1.Admin/ListRevisions',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.ListRevisionsRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.ListRevisionsResponse.FromString,
+                _registered_method=True)
+        self.DiffRevisions = channel.unary_unary(
+                '/flexgate.v1.Admin/DiffRevisions',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.DiffRevisionsRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.DiffRevisionsResponse.FromString,
+                _registered_method=True)
+        self.SearchAudit = channel.unary_unary(
+                '/flexgate.v1.Admin/SearchAudit',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.SearchAuditRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.SearchAuditResponse.FromString,
+                _registered_method=True)
+        self.VerifyAudit = channel.unary_unary(
+                '/flexgate.v1.Admin/VerifyAudit',
+                request_serializer=flexgate_dot_v1_dot_admin__pb2.VerifyAuditRequest.SerializeToString,
+                response_deserializer=flexgate_dot_v1_dot_admin__pb2.VerifyAuditResponse.FromString,
                 _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/flexgate.v1.Admin/Explain',
@@ -210,7 +250,55 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Commit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ApplyConfig(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollback(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRevisions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffRevisions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchAudit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAudit(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -344,7 +432,7 @@ def add_AdminServicer_to_server(servicer, server):
             'GetResource': grpc.unary_unary_rpc_method_handler(
                     servicer.GetResource,
                     request_deserializer=flexgate_dot_v1_dot_admin__pb2.GetResourceRequest.FromString,
-                    response_serializer=flexgate_dot_v1_dot_resources__pb2.Resource.SerializeToString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.Item.SerializeToString,
             ),
             'PutResource': grpc.unary_unary_rpc_method_handler(
                     servicer.PutResource,
@@ -356,10 +444,50 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=flexgate_dot_v1_dot_admin__pb2.DeleteResourceRequest.FromString,
                     response_serializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.SerializeToString,
             ),
+            'Commit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Commit,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.CommitRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.SerializeToString,
+            ),
             'ApplyConfig': grpc.unary_unary_rpc_method_handler(
                     servicer.ApplyConfig,
                     request_deserializer=flexgate_dot_v1_dot_admin__pb2.ApplyConfigRequest.FromString,
                     response_serializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.SerializeToString,
+            ),
+            'Rollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollback,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.RollbackRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.WriteResponse.SerializeToString,
+            ),
+            'CreateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateKey,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.CreateKeyRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.KeyResponse.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.RotateKeyRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.KeyResponse.SerializeToString,
+            ),
+            'ListRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRevisions,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.ListRevisionsRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.ListRevisionsResponse.SerializeToString,
+            ),
+            'DiffRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffRevisions,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.DiffRevisionsRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.DiffRevisionsResponse.SerializeToString,
+            ),
+            'SearchAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchAudit,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.SearchAuditRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.SearchAuditResponse.SerializeToString,
+            ),
+            'VerifyAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAudit,
+                    request_deserializer=flexgate_dot_v1_dot_admin__pb2.VerifyAuditRequest.FromString,
+                    response_serializer=flexgate_dot_v1_dot_admin__pb2.VerifyAuditResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -581,7 +709,7 @@ class Admin:
             target,
             '/flexgate.v1.Admin/GetResource',
             flexgate_dot_v1_dot_admin__pb2.GetResourceRequest.SerializeToString,
-            flexgate_dot_v1_dot_resources__pb2.Resource.FromString,
+            flexgate_dot_v1_dot_admin__pb2.Item.FromString,
             options,
             channel_credentials,
             insecure,
@@ -647,6 +775,33 @@ class Admin:
             _registered_method=True)
 
     @staticmethod
+    def Commit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/Commit',
+            flexgate_dot_v1_dot_admin__pb2.CommitRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.WriteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ApplyConfig(request,
             target,
             options=(),
@@ -663,6 +818,195 @@ class Admin:
             '/flexgate.v1.Admin/ApplyConfig',
             flexgate_dot_v1_dot_admin__pb2.ApplyConfigRequest.SerializeToString,
             flexgate_dot_v1_dot_admin__pb2.WriteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/Rollback',
+            flexgate_dot_v1_dot_admin__pb2.RollbackRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.WriteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/CreateKey',
+            flexgate_dot_v1_dot_admin__pb2.CreateKeyRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.KeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/RotateKey',
+            flexgate_dot_v1_dot_admin__pb2.RotateKeyRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.KeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/ListRevisions',
+            flexgate_dot_v1_dot_admin__pb2.ListRevisionsRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.ListRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/DiffRevisions',
+            flexgate_dot_v1_dot_admin__pb2.DiffRevisionsRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.DiffRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/SearchAudit',
+            flexgate_dot_v1_dot_admin__pb2.SearchAuditRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.SearchAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flexgate.v1.Admin/VerifyAudit',
+            flexgate_dot_v1_dot_admin__pb2.VerifyAuditRequest.SerializeToString,
+            flexgate_dot_v1_dot_admin__pb2.VerifyAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,10 +39,18 @@ class AdminStub:
     ExportConfig: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ExportConfigRequest, _resources_pb2.Config]
     ValidateConfig: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ValidateConfigRequest, _admin_pb2.ValidateConfigResponse]
     ListResources: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListResourcesRequest, _admin_pb2.ListResourcesResponse]
-    GetResource: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetResourceRequest, _resources_pb2.Resource]
+    GetResource: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetResourceRequest, _admin_pb2.Item]
     PutResource: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PutResourceRequest, _admin_pb2.WriteResponse]
     DeleteResource: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteResourceRequest, _admin_pb2.WriteResponse]
+    Commit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CommitRequest, _admin_pb2.WriteResponse]
     ApplyConfig: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ApplyConfigRequest, _admin_pb2.WriteResponse]
+    Rollback: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RollbackRequest, _admin_pb2.WriteResponse]
+    CreateKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CreateKeyRequest, _admin_pb2.KeyResponse]
+    RotateKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RotateKeyRequest, _admin_pb2.KeyResponse]
+    ListRevisions: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListRevisionsRequest, _admin_pb2.ListRevisionsResponse]
+    DiffRevisions: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DiffRevisionsRequest, _admin_pb2.DiffRevisionsResponse]
+    SearchAudit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SearchAuditRequest, _admin_pb2.SearchAuditResponse]
+    VerifyAudit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.VerifyAuditRequest, _admin_pb2.VerifyAuditResponse]
     Explain: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ExplainRequest, _admin_pb2.ExplainResponse]
     ListRollouts: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListRolloutsRequest, _admin_pb2.ListRolloutsResponse]
     GetRollout: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetRolloutRequest, _rollout_pb2.Rollout]
@@ -68,10 +76,18 @@ class AdminAsyncStub(AdminStub):
     ExportConfig: _aio.UnaryUnaryMultiCallable[_admin_pb2.ExportConfigRequest, _resources_pb2.Config]  # type: ignore[assignment]
     ValidateConfig: _aio.UnaryUnaryMultiCallable[_admin_pb2.ValidateConfigRequest, _admin_pb2.ValidateConfigResponse]  # type: ignore[assignment]
     ListResources: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListResourcesRequest, _admin_pb2.ListResourcesResponse]  # type: ignore[assignment]
-    GetResource: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetResourceRequest, _resources_pb2.Resource]  # type: ignore[assignment]
+    GetResource: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetResourceRequest, _admin_pb2.Item]  # type: ignore[assignment]
     PutResource: _aio.UnaryUnaryMultiCallable[_admin_pb2.PutResourceRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
     DeleteResource: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteResourceRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
+    Commit: _aio.UnaryUnaryMultiCallable[_admin_pb2.CommitRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
     ApplyConfig: _aio.UnaryUnaryMultiCallable[_admin_pb2.ApplyConfigRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
+    Rollback: _aio.UnaryUnaryMultiCallable[_admin_pb2.RollbackRequest, _admin_pb2.WriteResponse]  # type: ignore[assignment]
+    CreateKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.CreateKeyRequest, _admin_pb2.KeyResponse]  # type: ignore[assignment]
+    RotateKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RotateKeyRequest, _admin_pb2.KeyResponse]  # type: ignore[assignment]
+    ListRevisions: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListRevisionsRequest, _admin_pb2.ListRevisionsResponse]  # type: ignore[assignment]
+    DiffRevisions: _aio.UnaryUnaryMultiCallable[_admin_pb2.DiffRevisionsRequest, _admin_pb2.DiffRevisionsResponse]  # type: ignore[assignment]
+    SearchAudit: _aio.UnaryUnaryMultiCallable[_admin_pb2.SearchAuditRequest, _admin_pb2.SearchAuditResponse]  # type: ignore[assignment]
+    VerifyAudit: _aio.UnaryUnaryMultiCallable[_admin_pb2.VerifyAuditRequest, _admin_pb2.VerifyAuditResponse]  # type: ignore[assignment]
     Explain: _aio.UnaryUnaryMultiCallable[_admin_pb2.ExplainRequest, _admin_pb2.ExplainResponse]  # type: ignore[assignment]
     ListRollouts: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListRolloutsRequest, _admin_pb2.ListRolloutsResponse]  # type: ignore[assignment]
     GetRollout: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetRolloutRequest, _rollout_pb2.Rollout]  # type: ignore[assignment]
@@ -124,7 +140,7 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _admin_pb2.GetResourceRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_resources_pb2.Resource, _abc.Awaitable[_resources_pb2.Resource]]: ...
+    ) -> _typing.Union[_admin_pb2.Item, _abc.Awaitable[_admin_pb2.Item]]: ...
 
     @_abc_1.abstractmethod
     def PutResource(
@@ -141,11 +157,67 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.WriteResponse, _abc.Awaitable[_admin_pb2.WriteResponse]]: ...
 
     @_abc_1.abstractmethod
+    def Commit(
+        self,
+        request: _admin_pb2.CommitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.WriteResponse, _abc.Awaitable[_admin_pb2.WriteResponse]]: ...
+
+    @_abc_1.abstractmethod
     def ApplyConfig(
         self,
         request: _admin_pb2.ApplyConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.WriteResponse, _abc.Awaitable[_admin_pb2.WriteResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Rollback(
+        self,
+        request: _admin_pb2.RollbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.WriteResponse, _abc.Awaitable[_admin_pb2.WriteResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CreateKey(
+        self,
+        request: _admin_pb2.CreateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.KeyResponse, _abc.Awaitable[_admin_pb2.KeyResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RotateKey(
+        self,
+        request: _admin_pb2.RotateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.KeyResponse, _abc.Awaitable[_admin_pb2.KeyResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListRevisions(
+        self,
+        request: _admin_pb2.ListRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListRevisionsResponse, _abc.Awaitable[_admin_pb2.ListRevisionsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DiffRevisions(
+        self,
+        request: _admin_pb2.DiffRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.DiffRevisionsResponse, _abc.Awaitable[_admin_pb2.DiffRevisionsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def SearchAudit(
+        self,
+        request: _admin_pb2.SearchAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.SearchAuditResponse, _abc.Awaitable[_admin_pb2.SearchAuditResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def VerifyAudit(
+        self,
+        request: _admin_pb2.VerifyAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.VerifyAuditResponse, _abc.Awaitable[_admin_pb2.VerifyAuditResponse]]: ...
 
     @_abc_1.abstractmethod
     def Explain(

@@ -302,11 +302,11 @@ async def test_validate(tmp_path: Path) -> None:
 
 
 async def test_grpc_writes_say_what_to_do(tmp_path: Path) -> None:
-    """What gRPC cannot do here is UNIMPLEMENTED, with the file to edit."""
+    """What gRPC cannot do over a file is FAILED_PRECONDITION, with the file to edit."""
     async with started(tmp_path) as (control_plane, file), _channel(control_plane) as channel:
         with pytest.raises(aio.AioRpcError) as error:
             await AdminStub(channel).ApplyConfig(ApplyConfigRequest(yaml=GOOD), metadata=AS_BOSS)
-        assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert error.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert str(file) in str(error.value.details())
 
 

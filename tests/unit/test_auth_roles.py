@@ -30,9 +30,10 @@ def test_an_unknown_role_may_nothing(role: str, known: str) -> None:
 
 
 def test_only_what_must_be_is_open() -> None:
-    """Without a credential: probes, and the ways to get one."""
+    """Without a credential: probes, the ways to get one, and the description of the API."""
     opened = {path for (_, path), role in REST.items() if role == OPEN}
-    assert {path for path in opened if not path.startswith(("/health", "/api/auth/"))} == set()
+    described = {"/api/openapi.json", "/api/docs", "/api/docs/{file}"}
+    assert {path for path in opened if not path.startswith(("/health", "/api/auth/"))} == described
     opened = {method for method, role in GRPC.items() if role == OPEN}
     assert opened == {"/grpc.health.v1.Health/*", "/flexgate.v1.Enrolment/Authorities"}
 
