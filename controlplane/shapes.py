@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.json_format import MessageToDict
 
 from controlplane.store.mapping import shown_json
@@ -17,7 +19,7 @@ from shared import defaults
 from shared.faults import Fault
 from shared.pb.resources_pb2 import CircuitBreaker, Resource, Route, Settings, Upstream
 from shared.resource import read_resource
-from shared.table import SETTINGS, Table, unpack
+from shared.table import KINDS, SETTINGS, Table, unpack
 from shared.url_upstreams import canonical
 
 Json = dict[str, Any]
@@ -27,7 +29,7 @@ ANSWERS = ("applied", "warnings")
 
 def shown(resource: Resource, table: Table, number: int = 0) -> Json:
     """A resource of this table, without its secrets; `number` stands in for an id that it does not have."""
-    view = shown_json(resource)
+    view = _numbered(shown_json(resource), cast(Descriptor, KINDS[resource.kind].DESCRIPTOR))
     if resource.kind == SETTINGS[0]:
         return view
     view = {"id": number, **view} | ({"id": number} if number else {})
@@ -148,6 +150,28 @@ def present_as_before(message: Any, before: Resource | None) -> None:
 def url_of(upstream: Upstream) -> str:
     """Where an upstream is; the first endpoint, where it has several."""
     return upstream.url or (upstream.endpoints[0].url if upstream.endpoints else "")
+
+
+def _numbered(view: Json, descriptor: Descriptor) -> Json:
+    """The view, in place, with numbers of 64 bits as numbers: the mapping of protobuf makes text of them."""
+    for name, inner in _wide(descriptor).items():
+        if name in view:
+            view[name] = int(view[name]) if inner is None else _numbered(view[name], inner)
+    return view
+
+
+@cache
+def _wide(descriptor: Descriptor) -> Mapping[str, Descriptor | None]:
+    """The single fields that are such numbers (None), or that have some within."""
+    found: dict[str, Descriptor | None] = {}
+    for each in descriptor.fields:
+        if each.is_repeated or (each.message_type and each.message_type.file is not descriptor.file):
+            continue
+        if each.message_type is None and each.cpp_type in {each.CPPTYPE_INT64, each.CPPTYPE_UINT64}:
+            found[each.json_name] = None
+        elif each.message_type is not None and _wide(each.message_type):
+            found[each.json_name] = each.message_type
+    return found
 
 
 def _target(route: Route) -> str:

@@ -129,6 +129,10 @@ COMPONENTS: dict[str, Json] = {
     },
 }  # fmt: skip
 """Schemas that are no messages of the model."""
+WRONG: Json = {
+    "description": "what went wrong; as text where the request is no HTTP",
+    "content": {"application/json": {"schema": _ref("Error")}, "text/plain": {"schema": TEXT}},
+}
 BREAKER: Json = {
     "type": "object",
     "properties": {"enabled": {"type": "boolean"}, "threshold": {"anyOf": [NUMBER, TEXT]}},
@@ -213,7 +217,7 @@ def _operation(operation: Operation) -> Json:
         "summary": operation.summary,
         "description": f"Least role: {role}." if role != OPEN else "Open to everyone.",
         "parameters": list(_parameters(operation)),
-        "responses": {**answers, "default": _answer("Error", "application/json", "what went wrong")},
+        "responses": {**answers, "default": WRONG},
     }
     if role == OPEN:
         found["security"] = []
@@ -232,7 +236,8 @@ def _name(operation: Operation) -> str:
     return operation.method.lower() + of_process + "".join(words)
 
 
-def _answer(schema: str, media: str, description: str = "done") -> Json:
+def _answer(schema: str, media: str) -> Json:
+    description = "done"
     if not schema:
         return {"description": description}
     if schema.endswith("[]"):
@@ -240,7 +245,7 @@ def _answer(schema: str, media: str, description: str = "done") -> Json:
     else:
         parts = [_ref(part) for part in schema.split("|")]
         shape = parts[0] if len(parts) == 1 else {"anyOf": parts}
-    return {"description": description, "content": {media: {"schema": shape}}}
+    return {"description": description, "content": {each: {"schema": shape} for each in media.split("|")}}
 
 
 def _parameters(operation: Operation) -> list[Json]:

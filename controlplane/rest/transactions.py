@@ -113,9 +113,9 @@ def _shape(one: object) -> list[Fault]:
         if name in one and not isinstance(one[name], wanted):
             faults.append(Fault(name, f"expected {'an object' if wanted is dict else 'text'}", "type"))
     action, kind = one.get("action"), one.get("kind")
-    if action not in ACTIONS:
+    if not isinstance(action, str) or action not in ACTIONS:
         faults.append(Fault("action", f"must be one of {', '.join(ACTIONS)}", "invalid"))
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         faults.append(Fault("kind", f"must be one of {', '.join(KINDS)}", "invalid"))
     if action in {"create", "put", "patch"} and "resource" not in one:
         faults.append(Fault("resource", "is required: what the resource is to be", "required"))

@@ -60,7 +60,10 @@ async def test_a_route_in_the_shape_of_the_contract(tmp_path: Path) -> None:
 async def test_putting_what_was_got_changes_nothing(tmp_path: Path) -> None:
     """PUT(GET(x)) is the same revision for every kind, with secrets redacted and defaults shown."""
     async with api(tmp_path) as (client, _):
-        settings = {"security": {"auth": {"type": "apiKey", "keys": [{"name": "x", "key": "b" * 64}]}}}
+        settings = {
+            "proxy": {"maxBodySize": "10mb"},
+            "security": {"auth": {"type": "apiKey", "keys": [{"name": "x", "key": "b" * 64}]}},
+        }
         assert (await client.ask("/api/settings", "PUT", json=settings))[0] == 200
         key = {"name": "old", "consumer": "ada", "key": "a" * 64}
         for path, body in (
@@ -102,6 +105,7 @@ async def test_putting_what_was_got_changes_nothing(tmp_path: Path) -> None:
                 assert (status, after) == (200, item)
                 assert answer.headers["X-Config-Version"] == before, item
         _, shown, _ = await client.ask("/api/settings")
+        assert shown["proxy"]["maxBodySize"] == 10 * 1024 * 1024
         assert shown["security"]["auth"]["keys"][0]["key"] == "[redacted]"
         _, _, answer = await client.ask("/api/settings", "PUT", json=shown)
         assert answer.headers["X-Config-Version"] == before
