@@ -1,7 +1,7 @@
 """Resources as REST shows them and takes them: the JSON mapping of the model, in the shapes of CONTRACT section 4.
 
 What is shown and is no field of the resource itself (a route's `upstream` as a URL, its `upstreamName`, the breaker of
-that upstream) may come back: unchanged it means nothing. docs/decisions/0015-shape-of-a-route.md. Pure.
+that upstream) may come back: unchanged it means nothing. docs/decisions/0018-shape-of-a-route.md. Pure.
 """
 
 from __future__ import annotations
