@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from weakref import ref
 
 from google.protobuf.message import DecodeError, Message
 
@@ -66,11 +67,15 @@ def hash_of(resource: Resource) -> int:
 class Table(Mapping[Key, Resource]):
     """An immutable set of resources by key, with their digest."""
 
-    __slots__ = ("_by_key", "_sum")
+    __slots__ = ("__weakref__", "_base", "_by_key", "_sum", "_touched")
 
     def __init__(self, resources: Iterable[Resource] = ()) -> None:
         self._by_key = {key_of(resource): resource for resource in resources}
         self._sum = sum(map(hash_of, self._by_key.values())) % _MODULUS
+        # The table that this one was made of, as long as somebody else holds it, and the keys in which they may differ:
+        # so that a small change of a large table costs little wherever it is followed.
+        self._base: ref[Table] | None = None
+        self._touched: tuple[Key, ...] = ()
 
     def __getitem__(self, key: Key) -> Resource:
         return self._by_key[key]
@@ -93,6 +98,8 @@ class Table(Mapping[Key, Resource]):
         """This table with resources put in or replaced, and others taken out where they are there."""
         table = Table()
         by_key, total = dict(self._by_key), self._sum
+        upserts, removes = list(upserts), list(removes)
+        table._base, table._touched = ref(self), tuple(dict.fromkeys([*removes, *map(key_of, upserts)]))
         for key in removes:
             gone = by_key.pop(key, None)
             if gone is not None:
@@ -108,6 +115,10 @@ class Table(Mapping[Key, Resource]):
 
     def since(self, older: Table) -> tuple[list[Resource], list[Key]]:
         """(upserts, removes) that make this table from `older`."""
+        if self._base is not None and self._base() is older:
+            there = [(key, self._by_key[key]) for key in self._touched if key in self._by_key]
+            gone = [key for key in self._touched if key in older._by_key and key not in self._by_key]
+            return [resource for key, resource in there if older._by_key.get(key) != resource], gone
         upserts = [r for key, r in self._by_key.items() if (old := older._by_key.get(key)) is not r and old != r]
         return upserts, [key for key in older._by_key if key not in self._by_key]
 
