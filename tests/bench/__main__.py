@@ -29,7 +29,8 @@ def main(argv: Sequence[str]) -> int:
         print("\n".join(f"{name:14} {case.title}" for name, case in CASES.items()))
         return 0
     try:
-        require_tools()
+        chosen = [case for name, case in CASES.items() if not options.only or name in options.only]
+        require_tools(dict.fromkeys(tool for case in chosen for tool in case.tools))
         cores = claim()
     except UnfitMachineError as error:
         print(f"bench: {error}", file=sys.stderr)

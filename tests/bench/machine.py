@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,9 +20,9 @@ _PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}
 _LIBRARIES = ("aiohttp", "uvloop", "httptools")
 
 
-def require_tools(search: str | None = None) -> None:
+def require_tools(tools: Iterable[str] = tuple(_PACKAGES), search: str | None = None) -> None:
     """UnfitMachineError, with the line that installs them, where a tool is missing; `search` stands in for PATH."""
-    missing = [tool for tool in _PACKAGES if which(tool, path=search) is None]
+    missing = [tool for tool in tools if which(tool, path=search) is None]
     if missing:
         packages = " ".join(_PACKAGES[tool] for tool in missing)
         raise UnfitMachineError(f"{', '.join(missing)} not found; on Debian and Ubuntu: apt-get install {packages}")

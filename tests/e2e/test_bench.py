@@ -1,4 +1,4 @@
-"""`make bench` works: a short run against the real nginx, with valid figures for every contestant."""
+"""`make bench` works: short runs with valid figures, against the real nginx and of the control plane."""
 
 from __future__ import annotations
 
@@ -32,3 +32,21 @@ def test_a_quick_run_is_valid(tmp_path: Path) -> None:
     case = json.loads(result.read_bytes())["cases"]["post"]
     subjects = {row.split()[0] for row in case["rows"]}
     assert subjects == {"nginx", "textbook", "flexgate"}
+
+
+def test_a_change_reaches_simulated_nodes(tmp_path: Path) -> None:
+    """A few changes with all nodes connected: exit code 0, every node acknowledges, and deltas are all they are sent."""
+    needed("taskset")
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("the benchmark needs two cores")
+    result = tmp_path / "bench.json"
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "--quick", "--only", "config-push", "--json", str(result)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    figures = {one["name"]: one for one in json.loads(result.read_bytes())["cases"]["config-push"]["figures"]}
+    assert figures["bytes of configuration to a node for it"]["met"]

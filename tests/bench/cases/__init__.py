@@ -9,13 +9,16 @@ from tests.bench.cases import (
     big_request,
     big_response,
     boot,
+    config_push,
     memory,
     noisy_route,
     post,
+    reconnect_storm,
     redis_limit,
     route_table,
     small_get,
     stream,
+    write_throughput,
 )
 from tests.bench.outcome import Outcome
 from tests.bench.stage import Stage
@@ -23,11 +26,18 @@ from tests.bench.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is measured, in one line, and the function that measures it; raises InvalidRunError where it could not."""
+    """What is measured, in one line, and the function that measures it; raises InvalidRunError where it could not.
+
+    `tools` are the programs that it cannot do without.
+    """
 
     title: str
     run: Callable[[Stage], Outcome]
+    tools: tuple[str, ...] = ("nginx", "wrk", "taskset")
 
+
+ALONE = ("taskset",)
+"""The control plane is compared with nothing."""
 
 CASES = {
     "small-get": Case("Small GET, 1000 routes, every policy on", small_get.run),
@@ -40,4 +50,7 @@ CASES = {
     "memory": Case("Memory of one worker with 1000 routes, after load", memory.run),
     "noisy-route": Case("A quiet route beside one at ten times its limit", noisy_route.run),
     "boot": Case("From start to ready, configuration from a file", boot.run),
+    "config-push": Case("One route of 10 000 changed, until 100 nodes have acknowledged", config_push.run, ALONE),
+    "reconnect": Case("A thousand current nodes reconnect at once", reconnect_storm.run, ALONE),
+    "writes": Case("Writes over REST, on SQLite and PostgreSQL", write_throughput.run, ALONE),
 }
