@@ -35,7 +35,7 @@ def test_a_quick_run_is_valid(tmp_path: Path) -> None:
 
 
 def test_a_change_reaches_simulated_nodes(tmp_path: Path) -> None:
-    """A few changes with all nodes connected: exit code 0, every node acknowledges, and deltas are all they are sent."""
+    """A few changes with all nodes connected: exit code 0, every node acknowledges, and all get deltas only."""
     needed("taskset")
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("the benchmark needs two cores")
