@@ -82,8 +82,9 @@ class ConfigVerbs(AdminServicer):
 
     async def DeleteResource(self, request: pb.DeleteResourceRequest, context: Context) -> pb.WriteResponse:
         async with telling(context):
-            found = await self._found(request.kind, request.name)
-            return await self._commit([Delete(found.kind, found.name, request.if_match)], request, context)
+            await self._table()
+            name = SETTINGS[1] if request.kind == SETTINGS[0] else request.name
+            return await self._commit([Delete(request.kind, name, request.if_match)], request, context)
 
     async def Commit(self, request: pb.CommitRequest, context: Context) -> pb.WriteResponse:
         async with telling(context):
@@ -132,7 +133,7 @@ class ConfigVerbs(AdminServicer):
 
     async def RotateKey(self, request: pb.RotateKeyRequest, context: Context) -> pb.KeyResponse:
         async with telling(context):
-            name, actor = (await self._found("credential", request.name)).name, actor_of(context)
+            name, actor = request.name, actor_of(context)
             grace = float(request.grace_seconds)
             return await self._key(
                 request,
@@ -184,7 +185,8 @@ class ConfigVerbs(AdminServicer):
         if options.idempotency_key:
             digest = sha256(type(request).__name__.encode() + request.SerializeToString(deterministic=True)).hexdigest()
             once = Once(actor_of(context).name, options.idempotency_key, digest, _kept)
-        outcome = await commit(once)
+        first = await self._service.recalled(once) if once is not None else None
+        outcome = first or await commit(once)
         if outcome.answer is not None:
             answer = ParseDict(outcome.answer, pb.WriteResponse(replayed=True))
         else:

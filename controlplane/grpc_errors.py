@@ -33,7 +33,7 @@ async def telling(context: aio.ServicerContext[Any, Any]) -> AsyncIterator[None]
     try:
         yield
     except ConfigError as error:
-        faults = [(fault.path, str(fault)) for fault in error.faults]
+        faults = [(fault.path, fault.message) for fault in error.faults]
         await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error), faults)
     except Refusal as error:
         faults = [(detail["path"], detail["message"]) for detail in error.details]

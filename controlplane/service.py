@@ -139,6 +139,14 @@ class Service:
         write = Write((), Table(), actor, "write", message, once=once, force=force, plan=rollout)
         return await self._write(_always(changing(changes), len(changes)), write, force)
 
+    async def recalled(self, once: Once) -> Outcome | None:
+        """What the first request with this idempotency key was answered; None where there was none. KeyReused.
+
+        A write asks this by itself; whoever looks at what is there before it, and may refuse for that, asks it first.
+        """
+        answer = await self._store.recall(once)
+        return Outcome(_there(self.committed), answer=answer) if answer is not None else None
+
     async def plan(self, changes: Sequence[Change]) -> Plan:
         """What `commit` would do; raises what it would raise, but for the guard, which the plan tells."""
         return await self._plan(_always(changing(changes), len(changes)))

@@ -58,9 +58,12 @@ class Gate(aio.ServerInterceptor):
         except RefusedError as refused:
             auth.failures.saw(refused.reason, "")
             return _refusing(grpc.StatusCode.UNAUTHENTICATED, str(refused))
-        if least is None or not covers(identity.role, least):
+        if least is None:
+            # Clients try another version of a service after this code, such as v1alpha of reflection after v1.
+            return _refusing(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {handler_call_details.method}")
+        if not covers(identity.role, least):
             auth.failures.saw("role", "", identity.name)
-            reason = f"this needs the role {least or 'of nobody'}; {identity.name} is {identity.role}"
+            reason = f"this needs the role {least}; {identity.name} is {identity.role}"
             return _refusing(grpc.StatusCode.PERMISSION_DENIED, reason)
         if wait := auth.allowance.take(identity.key):
             reason = f"more requests than this credential may make in a minute; wait {wait:.1f} s"

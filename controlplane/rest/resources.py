@@ -18,13 +18,14 @@ from controlplane.listing import cursor_at, limit_of, position_in
 from controlplane.plan import Plan
 from controlplane.plane import Plane
 from controlplane.problem import json_response
-from controlplane.refusal import NotFound, Stale
+from controlplane.refusal import NotFound, Refusal, Stale
 from controlplane.rest.manner import Manner, manner
 from controlplane.rest.problems import json_object, known_parameters
 from controlplane.rest.writing import Answer, Writing, warned
 from controlplane.service import Outcome
 from controlplane.shapes import shown
 from controlplane.store import Committed
+from controlplane.store.database import DatabaseGone
 from shared.document import CONSEQUENCES
 from shared.faults import ConfigError
 from shared.pb.resources_pb2 import Settings
@@ -152,11 +153,9 @@ class ResourcesRest:
         return await self._writing.done(how, plan=plan, commit=commit, answer=answer_of)
 
     async def name_of(self, kind: str, wanted: str) -> str:
-        """The name of a resource by name or id; NotFound."""
+        """The name of a resource by name or id; what is not there is its own name."""
         entry = self._catalogue.find(await self._plane.service.refresh(), kind, wanted)
-        if entry is None:
-            raise NotFound((kind, wanted))
-        return entry.name
+        return entry.name if entry is not None else wanted
 
     def _found(self, committed: Committed | None, request: web.Request) -> Entry:
         kind, name = _kind(request), request.match_info["id"]
@@ -210,7 +209,7 @@ class Edits:
             known = {fault.path for fault in edit.faults}
             told = edit.told(fault for fault in error.faults if fault.code not in CONSEQUENCES)
             return [fault for fault in told if fault.path not in known]
-        except Exception:  # whatever else forbids it is told once its form is good
+        except (Refusal, DatabaseGone):  # whatever else forbids it is told once its form is good
             return []
         return []
 

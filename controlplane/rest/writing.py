@@ -57,7 +57,10 @@ class Writing:
         self.allowed()
         if manner.dry_run:
             return json_response(await self.planned(await plan(), ask=manner.dry_run == "nodes"))
-        made = await commit(self._once(manner, answer))
+        once = self._once(manner, answer)
+        if once is not None and (first := await self._plane.service.recalled(once)) is not None:
+            return await self._answered(manner, first, answer, {})
+        made = await commit(once)
         if isinstance(made, NewKey):
             return await self._answered(manner, made.outcome, answer, {"secret": made.secret} if made.secret else {})
         return await self._answered(manner, made, answer, {})

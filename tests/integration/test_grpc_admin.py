@@ -145,3 +145,16 @@ async def test_history(tmp_path: Path) -> None:
         found = await client.ask("SearchAudit", pb.SearchAuditRequest(action="config.apply"))
         assert (found.total, found.entries[0].revision) == (1, 1)
         assert (await client.ask("VerifyAudit", pb.VerifyAuditRequest())).valid
+
+
+async def test_methods_that_are_not_there(tmp_path: Path) -> None:
+    """A method of no service is UNIMPLEMENTED, which makes clients fall back to the reflection that there is."""
+    async with api(tmp_path) as (_, plane), aio.insecure_channel(f"127.0.0.1:{plane.grpc_port}") as channel:
+        for method in ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/flexgate.v1.Admin/Nothing"):
+            call: Any = channel.unary_unary(method)
+            with pytest.raises(aio.AioRpcError) as caught:
+                await call(b"", metadata=AS_BOSS)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            with pytest.raises(aio.AioRpcError) as caught:
+                await call(b"")
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -10,6 +10,7 @@ from grpc import aio
 
 from tests.integration.controlplane_node import NodeClient
 from tests.integration.test_rest_resources import USERS, api, at
+from tests.support.postgres import running_postgres
 
 DOCUMENT = """
 security: {auth: {type: apiKey, keys: [{name: ci, key: "%s"}]}}
@@ -160,3 +161,20 @@ async def test_a_write_waits_for_the_nodes(tmp_path: Path) -> None:
             assert (await client.ask("/api/nodes/none"))[0] == 404
             _, body, _ = await client.ask(at("users"), "DELETE", headers={"Prefer": "respond-async, wait=0"})
             assert [one["node"] for one in body["applied"]["pending"]] == ["pod/0"]
+
+
+async def test_a_database_that_is_gone_and_comes_back(tmp_path: Path) -> None:
+    """Writes are 503 and leave nothing half-done, reads of what is known go on; when it is back, so are writes."""
+    with running_postgres() as server:
+        url = await server.create()
+        async with api(tmp_path, database=url) as (client, _):
+            assert (await client.ask("/api/routes", "POST", json=USERS | {"name": "users"}))[0] == 201
+            await asyncio.to_thread(server.stop)
+            status, body, response = await client.ask(at("users"), "PATCH", json={"methods": ["PUT"]})
+            assert (status, "data planes are not affected" in body["message"]) == (503, True)
+            assert response.headers["Retry-After"]
+            assert (await client.ask(at("users")))[1]["methods"] == ["GET"]
+            assert (await client.ask("/api/audit"))[0] == 503
+            await asyncio.to_thread(server.start)
+            assert (await client.ask(at("users"), "PATCH", json={"methods": ["PUT"]}))[0] == 200
+            assert (await client.ask("/api/audit/verify"))[1]["valid"]

@@ -19,8 +19,9 @@ USERS = {"path": "/users/*", "upstream": "http://users.internal:8080", "methods"
 @asynccontextmanager
 async def api(directory: Path, **changes: Any) -> AsyncIterator[tuple[Client, ControlPlane]]:
     """A client of a control plane over a database of its own."""
-    given: dict[str, Any] = {"port": 0, "grpc_port": 0, "admin_token": BOSS, "api_rate_limit": 0} | changes
-    settings = Settings(database=f"sqlite:///{directory / 'flexgate.db'}", state_dir=directory / "state", **given)
+    given: dict[str, Any] = {"port": 0, "grpc_port": 0, "admin_token": BOSS, "api_rate_limit": 0}
+    given |= {"database": f"sqlite:///{directory / 'flexgate.db'}", "state_dir": directory / "state", **changes}
+    settings = Settings(**given)
     async with asyncio.timeout(60), running(settings) as control_plane, rest(control_plane) as client:
         yield client, control_plane
 
@@ -225,6 +226,28 @@ async def test_an_idempotency_key(tmp_path: Path) -> None:
         status, second, _ = await client.ask("/api/keys", "POST", json={"consumer": "ada"}, headers=headers)
         assert (status, first["secret"][:4], "secret" in second) == (201, "fgk_", False)
         assert first.keys() - second.keys() == {"secret"}
+
+
+async def test_a_repeated_request_is_not_refused_for_what_the_first_one_did(tmp_path: Path) -> None:
+    """What was created is there, what was deleted is gone: the second request is answered as the first one was."""
+    async with api(tmp_path) as (client, _):
+        await client.ask("/api/consumers", "POST", json={"name": "ada"})
+        made: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
+            ("POST", "/api/keys", {"name": "k", "consumer": "ada"}, {}),
+            ("POST", "/api/routes", USERS | {"name": "users"}, {}),
+            ("PATCH", at("users"), {"methods": ["PUT"]}, {"If-Match": "*"}),
+            ("POST", "/api/keys/1/rotate", {"grace": "1h"}, {}),
+            ("DELETE", "/api/routes/1", {}, {}),
+            ("DELETE", at("k", "keys"), {}, {}),
+        ]
+        for number, (method, path, body, more) in enumerate(made):
+            headers = {"Idempotency-Key": f"n{number}"} | more
+            more_body = {} if method == "DELETE" else {"json": body}
+            first, _, _ = await client.ask(path, method, headers=headers, **more_body)
+            second, _, answer = await client.ask(path, method, headers=headers, **more_body)
+            assert (first == second, first < 300, answer.headers.get("Idempotent-Replayed")) == (True, True, "true"), (
+                path
+            )
 
 
 async def test_keys(tmp_path: Path) -> None:
