@@ -49,15 +49,16 @@ def write(
     told: Callable[[Any], Iterable[Shown]],
     if_match: str = "",
     place: str = "",
-) -> None:
-    """Does it and tells it: the plan, or what `told` makes of the answer, its warnings and who runs it."""
+) -> Any:
+    """Does it and tells it: the plan, or what `told` makes of the answer, its warnings and who runs it. The answer."""
     answer = how.sent(api, method, path, body, if_match=if_match, place=place)
     if how.dry_run:
         screen.show(answer.body, lambda: planned(answer.body))
         refused_by_nodes(answer.body)
-        return
+        return answer.body
     screen.show(answer.body, lambda: [*told(answer.body), *warnings(answer.body)])
     applied(screen, answer)
+    return answer.body
 
 
 def warnings(body: Any) -> list[Shown]:

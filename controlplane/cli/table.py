@@ -27,6 +27,7 @@ COMMANDS = {
     "settings": Entry("settings", "Show and change what holds for all routes and upstreams."),
     "revisions": Entry("revisions", "List, show and compare revisions."),
     "rollback": Entry("rollback", "Make the configuration what it was at a revision."),
+    "rollout": Entry("rollout", "Bring a configuration to the nodes in waves, and steer that."),
     "status": Entry("status", "Show the revision, where it comes from, and who does and does not run it."),
     "nodes": Entry("nodes", "List, watch, enrol and revoke data planes."),
     "explain": Entry("explain", "Tell what the nodes would do with a request, and why."),

@@ -163,6 +163,32 @@ async def test_a_write_waits_for_its_nodes(tmp_path: Path) -> None:
             assert "pod/0: refused without a reason" in errors
 
 
+async def test_a_rollout_is_begun_steered_and_followed(tmp_path: Path) -> None:
+    """The plan first; a rollout is shown, held and promoted; one that is aborted is exit code 6 for who follows it."""
+    (tmp_path / "proxy.yml").write_text(DOCUMENT)
+    async with operated(tmp_path) as (control_plane, admin):
+        await admin.good("apply", "proxy.yml", "--yes")
+        (tmp_path / "next.yml").write_text(DOCUMENT.replace("8080", "9090"))
+        async with aio.insecure_channel(f"127.0.0.1:{control_plane.grpc_port}") as channel:
+            node = NodeClient(channel, "pod/0")
+            await node.connect()
+            await node.accept()
+            begin = ("rollout", "start", "next.yml", "--wave", "100%", "--bake", "1h", "--yes", "-m", "moved")
+            assert "~ upstream users" in await admin.good(*begin, "--dry-run")
+            assert "running, wave 1 of 1" in await admin.good(*begin, "--gate", "errorRateFactor=3")
+            assert "moved" in await admin.good("rollout", "list")
+            code, _, errors = await admin("routes", "set", "users", "timeout=5s")
+            assert (code, "rollout" in errors) == (5, True)
+            assert "paused" in await admin.good("rollout", "pause", "1")
+            assert "running" in await admin.good("rollout", "resume", "1")
+            following = asyncio.create_task(admin("rollout", "show", "1", "--follow"))
+            assert "is taken back" in await admin.good("rollout", "abort", "1")
+            code, output, errors = await following
+            assert (code, "rollout 1" in errors) == (6, True), output
+        assert (await admin("rollout", "show", "9"))[0] == 1
+        assert (await admin("rollout", "start", "next.yml", "--wave", "half", "--yes"))[0] == 2
+
+
 async def test_the_audit_log_is_searched_and_verified(admin: Operator) -> None:
     """Who did what; the chain is whole; a hash that is kept elsewhere is found, a made-up one is not."""
     await admin.good("apply", "proxy.yml", "--yes")
