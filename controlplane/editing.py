@@ -88,9 +88,11 @@ def put(kind: str, name: str, body: Json, table: Table, *, if_match: str = "", n
 def patch(kind: str, name: str, body: Json, table: Table, *, if_match: str = "") -> Edit:
     """Merge the body into the resource (RFC 7396), by the names of the model. NotFound where there is none."""
     before = table.get((kind, name))
+    body = canonical_names(kind, body)
+    if before is None and kind == SETTINGS[0]:
+        return put(kind, name, merged({}, body), table, if_match=if_match)  # there are always some, if empty ones
     if before is None:
         raise NotFound((kind, name))
-    body = canonical_names(kind, body)
     if kind == "route":
         if "upstreamName" in body:
             body.setdefault("upstream", body.pop("upstreamName"))

@@ -34,9 +34,9 @@ from shared.faults import ConfigError, Fault
 from shared.pb import admin_pb2 as pb
 from shared.pb.admin_pb2_grpc import AdminServicer
 from shared.pb.discovery_pb2 import ResourceError
-from shared.pb.resources_pb2 import Config, Resource
+from shared.pb.resources_pb2 import Config, Resource, Settings
 from shared.suggestion import suggestion
-from shared.table import SETTINGS, Table
+from shared.table import SETTINGS, Table, pack
 
 Context = aio.ServicerContext[Any, Any]
 LONGEST_WAIT = 60.0
@@ -179,6 +179,8 @@ class ConfigVerbs(AdminServicer):
         """Plan, or commit once and wait for the nodes."""
         self._writable()
         options: pb.WriteOptions = request.options
+        if "\0" in options.message + options.idempotency_key:
+            raise _fault("options", "texts here hold no NUL character")
         if options.dry_run:
             return await self._planned(await plan(), ask=options.ask_nodes)
         once = None
@@ -221,8 +223,9 @@ class ConfigVerbs(AdminServicer):
 
     async def _found(self, kind: str, name: str) -> Resource:
         committed = self._service.committed
+        found: Resource | None
         if kind == SETTINGS[0]:
-            found = committed.table.get(SETTINGS) if committed else None
+            found = (committed.table.get(SETTINGS) if committed else None) or pack(*SETTINGS, Settings())
         else:
             entry = self._catalogue.find(committed, kind, name) if kind in FILTERS else None
             found = entry.resource if entry else None

@@ -15,6 +15,8 @@ from shared.faults import ConfigError, Fault
 from shared.suggestion import suggestion
 
 Json = dict[str, Any]
+LEVELS = 64
+"""As deep as a document may be nested; what walks through bodies calls itself."""
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 
@@ -57,6 +59,8 @@ def known_parameters(request: web.Request, *known: str) -> None:
         )
     if twice := sorted({name for name in request.query if len(request.query.getall(name)) > 1}):
         raise Problem(400, f"the query parameter {twice[0]} is given more than once")
+    if odd := [name for name, value in request.query.items() if "\0" in value]:
+        raise Problem(400, f"{odd[0]} holds a NUL character, which no text here has")
 
 
 async def json_object(request: web.Request, *, empty: bool = False) -> Json:
@@ -75,7 +79,23 @@ async def json_object(request: web.Request, *, empty: bool = False) -> Json:
         raise Problem(400, f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise Problem(400, "the body must be a JSON object")
+    if _deep(body):
+        raise Problem(400, f"the body is nested deeper than {LEVELS} levels")
     return body
+
+
+def _deep(body: object) -> bool:
+    level = [body]
+    for _ in range(LEVELS):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 async def text_of(request: web.Request) -> str:

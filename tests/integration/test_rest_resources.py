@@ -169,6 +169,21 @@ async def test_everything_wrong_at_once(tmp_path: Path) -> None:
         assert plane.plane.publisher.revision == 0
 
 
+async def test_strange_bodies(tmp_path: Path) -> None:
+    """What is nested too deep, or holds what no text has, is refused as a fault of the request."""
+    async with api(tmp_path) as (client, _):
+        assert (await client.ask("/api/settings", "PATCH", json={"logging": {"level": "debug"}}))[0] == 200
+        await client.ask("/api/routes", "POST", json=USERS | {"name": "users"})
+        for depth, expected in ((20, 200), (60, 400), (900, 400), (1000, 400)):
+            text = '{"bodySchema":' + '{"a":' * depth + "1" + "}" * depth + "}"
+            headers = {"Content-Type": "application/json"}
+            assert (await client.ask(at("users"), "PATCH", data=text, headers=headers))[0] == expected, depth
+            assert (await client.ask("/api/routes", "POST", data=text, headers=headers))[0] == 400
+        status, _, _ = await client.ask("/api/routes?message=a%00", "POST", json=USERS | {"path": "/b"})
+        assert status == 400
+        assert (await client.ask("/api/audit?search=%00"))[0] == 400
+
+
 async def test_patch_merges(tmp_path: Path) -> None:
     """A merge patch changes what it names, by any of its names; null takes away; the rest stays."""
     async with api(tmp_path) as (client, _):
