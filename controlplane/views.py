@@ -48,7 +48,7 @@ class Views:
         branch = Views.__new__(Views)
         branch.whole, branch._grouping, branch._views = self.whole, self._grouping, self._views.copy()
         branch._before = self._before
-        branch._encoded_before = 0
+        branch._encoded_before = self._encoded_before
         return branch
 
     def of(self, labels: Mapping[str, str]) -> Snapshot:

@@ -71,6 +71,7 @@ class Records:
     ) -> None:
         """Have a say in a commit, in its transaction: refuse it, or begin or end a rollout with it."""
         active = await self._active(connection, committed.epoch, locked=True)
+        await self._forget(connection, committed.epoch)
         if active is not None:
             await self._end(connection, active, committed, write)
         elif write.ends:
@@ -96,6 +97,15 @@ class Records:
             )
         rollout.ended_at = self.milliseconds()
         await self._put(connection, active, rollout)
+
+    async def _forget(self, connection: AsyncConnection, epoch: str) -> None:
+        """What was under way on another line of revisions is over: a backup was restored meanwhile."""
+        query = select(ROLLOUTS).where(ROLLOUTS.c.state.in_(HELD), ROLLOUTS.c.epoch != epoch).with_for_update()
+        for row in (await connection.execute(query)).all():
+            record = Record(row.version, row.driver, _rollout(row.body))
+            record.rollout.state, record.rollout.reason = "superseded", "a backup was restored"
+            record.rollout.ended_at = self.milliseconds()
+            await self._put(connection, record, record.rollout)
 
     async def _look_for(self, connection: AsyncConnection, write: Write) -> None:
         """Refuse what makes a change again that is in quarantine; forced, it comes out of it."""
