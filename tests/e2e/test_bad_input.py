@@ -178,8 +178,7 @@ def test_an_unusable_directory_is_one_line(tmp_path: Path, program: str, argumen
         (FLEXGATE, ("status", "--bogus"), "--bogus"),
         (FLEXGATE, ("validate",), "file"),
         (FLEXGATE, ("start", "--port", "high"), "--port"),
-        (FLEXGATE, ("status", "--url", "http://127.0.0.1:1"), "http://127.0.0.1:1"),
-        (FLEXGATE, ("nodes", "--url", "nonsense"), "nonsense"),
+        (FLEXGATE, ("nodes", "list", "--url", "nonsense"), "nonsense"),
         (DATA_PLANE, (), "--config"),
         (DATA_PLANE, ("--bogus",), "--bogus"),
         (DATA_PLANE, ("--config", "proxy.yml", "--port", "70000"), "--port"),
@@ -196,3 +195,11 @@ def test_wrong_usage_is_one_line(tmp_path: Path, program: str, arguments: tuple[
     [line] = said.errors.splitlines()
     assert named in line
     assert [path.name for path in tmp_path.iterdir()] == ["proxy.yml"]
+
+
+def test_a_control_plane_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    """It names the address; the exit code is that of a control plane that cannot be reached."""
+    said = run(FLEXGATE, tmp_path, "status", "--url", "http://127.0.0.1:1")
+    assert (said.code, said.output) == (3, "")
+    [line] = said.errors.splitlines()
+    assert "http://127.0.0.1:1" in line
