@@ -11,6 +11,7 @@ from typing import Any
 
 from controlplane.events import Events
 from controlplane.problem import Problem
+from shared.suggestion import suggestion
 from shared.timestamp import timestamp
 
 LIMIT = 1000
@@ -36,8 +37,8 @@ def page(items: Iterable[Json], query: Mapping[str, str], filters: tuple[str, ..
     """
     unknown = sorted(set(query) - {"limit", "cursor", *filters})
     if unknown:
-        allowed = ", ".join([*filters, "limit", "cursor"])
-        raise Problem(400, f"unknown query parameter {', '.join(unknown)}; there are {allowed}")
+        known = (*filters, "limit", "cursor")
+        raise Problem(400, f"unknown query parameter {', '.join(unknown)}{suggestion(unknown[0], known)}")
     wanted = {name: query[name] for name in filters if name in query}
     found = [item for item in items if all(_matches(item.get(name), value) for name, value in wanted.items())]
     start, limit = position_in(query.get("cursor", "")), limit_of(query.get("limit", ""))
@@ -52,8 +53,8 @@ def history(events: Events, query: Mapping[str, str]) -> Page:
     """
     unknown = sorted(set(query) - {"node", "event", "since", "limit", "cursor"})
     if unknown:
-        known = "node, event, since, limit, cursor"
-        raise Problem(400, f"unknown query parameter {', '.join(unknown)}; there are {known}")
+        known = ("node", "event", "since", "limit", "cursor")
+        raise Problem(400, f"unknown query parameter {', '.join(unknown)}{suggestion(unknown[0], known)}")
     limit, before = limit_of(query.get("limit", "")), position_in(query.get("cursor", ""))
     since = time_of(query["since"], "since") if "since" in query else 0.0
     found = [

@@ -310,6 +310,17 @@ async def test_a_plan_changes_nothing(tmp_path: Path) -> None:
         assert [detail["path"] for detail in body["details"]] == ["consumer"]
 
 
+async def test_warnings_come_with_the_plan_and_with_the_write(tmp_path: Path) -> None:
+    """What is taken and does nothing yet is told before and after; what was answered can be put back all the same."""
+    async with api(tmp_path) as (client, _):
+        body = USERS | {"name": "users", "cache": {"ttl": "5s"}}
+        for path, status in (("/api/routes?dryRun=1", 200), ("/api/routes", 201)):
+            found, answer, _ = await client.ask(path, "POST", json=body)
+            assert (found, [warning["path"] for warning in answer["warnings"]]) == (status, ["cache"])
+        assert (await client.ask(at("users"), "PUT", json=answer))[0] == 200
+        assert "warnings" not in (await client.ask(at("users")))[1]
+
+
 async def test_lists_are_read_page_by_page(tmp_path: Path) -> None:
     """Every resource that stays is seen once, in the order of ids, whatever is written between two pages."""
     async with api(tmp_path) as (client, _):
