@@ -68,6 +68,11 @@ class Api:
         self.url = url.rstrip("/")
         self._credential = credential
 
+    @property
+    def bearer(self) -> str:
+        """The token that is sent; empty: none."""
+        return self._credential.bearer()
+
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         """The JSON at a path."""
         return self.send("GET", path, query=query).body
@@ -114,8 +119,7 @@ class Api:
     def _once(
         self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], seconds: float
     ) -> Answer:
-        token = self._credential.bearer()
-        bearer = {"Authorization": f"Bearer {token}"} if token else {}
+        bearer = {"Authorization": f"Bearer {token}"} if (token := self.bearer) else {}
         try:
             request = urllib.request.Request(target, content, {**headers, **bearer}, method=method)
             with _OPENER.open(request, timeout=seconds) as answer:

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from controlplane.actor import ADMIN, Actor
-from controlplane.cli.failure import Failure
+from controlplane.cli.failure import Code, Failure
 from controlplane.cli.resources import Yes
 from controlplane.cli.screen import confirm
 from controlplane.settings import default_database
@@ -61,21 +61,37 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="A backup.")],
+    file: Annotated[Path | None, typer.Argument(help="A backup of a SQLite database.")] = None,
     database: Url = "",
     state_dir: StateDir = DEFAULT,
+    new_epoch: Annotated[
+        bool,
+        typer.Option("--new-epoch", help="It was restored by other means (pg_restore): nodes are to take it over."),
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """Make a SQLite database what it was when a backup was made; nodes take that over, without a restart."""
     url = database or default_database(state_dir)
+    if (file is None) != new_epoch:
+        raise Failure("give a backup, or --new-epoch where it was restored by other means", Code.USAGE)
+    actor = Actor(f"{getpass.getuser()} (flexgate restore)", ADMIN)
+    if file is None:
+        begun = _run(lambda: _begun(url, actor))
+        typer.echo(f"revision {begun.revision}, in a new epoch: nodes take it over")
+        return
     confirm(f"Replace all that is in {url.rpartition('@')[2]}: configuration, users, tokens and audit log?", yes)
 
     async def work() -> backups.Restored:
         async with opened(url) as found:
-            return await backups.restore(found, file, Actor(f"{getpass.getuser()} (flexgate restore)", ADMIN))
+            return await backups.restore(found, file, actor)
 
     restored = _run(work)
     typer.echo(f"restored {file} as revision {restored.revision}, in a new epoch: nodes take it over")
+
+
+async def _begun(url: str, actor: Actor) -> backups.Restored:
+    async with opened(url) as found:
+        return await backups.new_epoch(found, actor)
 
 
 def _existing(database: str, state_dir: Path) -> str:

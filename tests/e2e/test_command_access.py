@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from controlplane.app import ControlPlane, running
-from controlplane.settings import Settings
-from tests.support.command import Operator, flexgate
+from tests.e2e.process import running
+from tests.support.command import DEADLINE, Operator, flexgate, launch
 
 BOSS = "the boss's token"
 PASSWORD = "correct horse battery"
 
 
 @asynccontextmanager
-async def operated(directory: Path, **settings: Any) -> AsyncIterator[tuple[ControlPlane, Operator]]:
-    """A control plane over a database, and its admin at a terminal."""
-    given: dict[str, Any] = {"port": 0, "grpc_port": 0, "admin_token": BOSS, "api_rate_limit": 0} | settings
-    async with running(Settings(state_dir=directory / "state", **given)) as control_plane:
-        yield control_plane, Operator(directory, f"http://127.0.0.1:{control_plane.rest_port}", BOSS)
+async def operated(directory: Path, *flags: str) -> AsyncIterator[tuple[int, Operator]]:
+    """A control plane over a database, as a process of its own: its gRPC port, and its admin at a terminal."""
+    given = ("--state-dir", str(directory / "state"), "--port", "0", "--grpc-port", "0", "--api-rate-limit", "0")
+    async with running("controlplane", *given, "--admin-token", BOSS, *flags) as process:
+        listening = await process.event("listening")
+        yield listening["grpcPort"], Operator(directory, f"http://127.0.0.1:{listening['port']}", BOSS)
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ async def test_contexts_choose_the_control_plane(admin: Operator, tmp_path: Path
 
 async def test_nodes_are_enrolled_and_revoked(tmp_path: Path) -> None:
     """A token is shown once with what to type on the node; it can be withdrawn; revoking needs a certificate."""
-    async with operated(tmp_path, grpc_tls=True) as (_, admin):
+    async with operated(tmp_path, "--grpc-tls", "on") as (_, admin):
         made = await admin.good("nodes", "enrol", "edge/0", "--label", "zone=a")
         token = made.split()[1]
         assert f"FLEXGATE_ENROL_TOKEN={token} flexgate-dataplane" in made
@@ -146,6 +147,18 @@ async def test_what_is_typed_wrongly_is_one_line(tmp_path: Path, typed: list[str
     code, _, errors = await flexgate(tmp_path, *typed)
     assert code == 2
     assert len(errors.splitlines()) <= 1
+
+
+async def test_ctrl_c_ends_a_watch(admin: Operator) -> None:
+    """Exit code 130 and no word more; without a terminal each look follows the one before."""
+    words = ("nodes", "list", "--watch")
+    process = await launch(admin.directory, *words, FLEXGATE_URL=admin.url, FLEXGATE_TOKEN=admin.token)
+    assert process.stdout is not None
+    async with asyncio.timeout(DEADLINE):
+        assert b"no data plane" in await process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+    assert (process.returncode, errors) == (130, b"")
 
 
 async def test_completion_and_version_work_without_anything(tmp_path: Path) -> None:

@@ -143,9 +143,9 @@ async def test_a_guard_needs_force(admin: Operator) -> None:
 async def test_a_write_waits_for_its_nodes(tmp_path: Path) -> None:
     """Who runs it is told; where not all do, it is written all the same, and the exit code is 6."""
     (tmp_path / "proxy.yml").write_text(DOCUMENT)
-    async with operated(tmp_path) as (control_plane, admin):
+    async with operated(tmp_path) as (port, admin):
         await admin.good("apply", "proxy.yml", "--yes")
-        async with aio.insecure_channel(f"127.0.0.1:{control_plane.grpc_port}") as channel:
+        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             node = NodeClient(channel, "pod/0")
             await node.connect()
             await node.accept()
@@ -166,10 +166,10 @@ async def test_a_write_waits_for_its_nodes(tmp_path: Path) -> None:
 async def test_a_rollout_is_begun_steered_and_followed(tmp_path: Path) -> None:
     """The plan first; a rollout is shown, held and promoted; one that is aborted is exit code 6 for who follows it."""
     (tmp_path / "proxy.yml").write_text(DOCUMENT)
-    async with operated(tmp_path) as (control_plane, admin):
+    async with operated(tmp_path) as (port, admin):
         await admin.good("apply", "proxy.yml", "--yes")
         (tmp_path / "next.yml").write_text(DOCUMENT.replace("8080", "9090"))
-        async with aio.insecure_channel(f"127.0.0.1:{control_plane.grpc_port}") as channel:
+        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             node = NodeClient(channel, "pod/0")
             await node.connect()
             await node.accept()
@@ -217,11 +217,13 @@ async def test_a_backup_is_brought_back_while_the_control_plane_runs(admin: Oper
     code, _, errors = await flexgate(tmp_path, "restore", "proxy.yml", *state, "--yes")
     assert (code, "cannot restore from proxy.yml" in errors) == (1, True)
     assert (await flexgate(tmp_path, "backup", "b.db", "--state-dir", str(tmp_path / "none")))[0] == 1
+    assert "new epoch" in (await flexgate(tmp_path, "restore", "--new-epoch", *state))[1]
+    assert (await flexgate(tmp_path, "restore", *state, "--yes"))[0] == 2
 
 
 async def test_over_a_file_writes_say_where_to_edit(tmp_path: Path) -> None:
     """Where a file is the truth the API names it; exit code 5."""
     (tmp_path / "proxy.yml").write_text(DOCUMENT)
-    async with operated(tmp_path, config=tmp_path / "proxy.yml") as (_, admin):
+    async with operated(tmp_path, "--config", str(tmp_path / "proxy.yml")) as (_, admin):
         code, _, errors = await admin("routes", "set", "users", "timeout=5s")
         assert (code, "proxy.yml; edit it" in errors) == (5, True)

@@ -19,9 +19,10 @@ async def launch(directory: Path, *arguments: str, typed: bool = False, **enviro
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEXGATE_", "XDG_"))}
     environment = {**kept, "HOME": str(directory), "PYTHONPATH": str(Path.cwd()), "COLUMNS": "160", "NO_COLOR": "1"}
     pipe = asyncio.subprocess.PIPE
+    # With these Python spawns and does not fork: a fork of a process that has gRPC's threads can crash.
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", CODE, *arguments),
-        cwd=directory,
+        *("/usr/bin/env", "-C", str(directory), sys.executable, "-c", CODE, *arguments),
+        close_fds=False,
         env={**environment, **environ},
         stdin=pipe if typed else asyncio.subprocess.DEVNULL,
         stdout=pipe,
@@ -53,6 +54,6 @@ class Operator:
     async def good(self, *arguments: str, typed: str = "", **environ: str) -> str:
         """The output of a command that does what it was asked for."""
         code, output, errors = await self(*arguments, typed=typed, **environ)
-        assert code == 0, errors
+        assert code == 0, (arguments, errors)
         assert "Traceback" not in errors
         return output
