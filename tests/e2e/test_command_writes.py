@@ -14,6 +14,7 @@ from grpc import aio
 from tests.e2e.test_command_access import operated
 from tests.integration.controlplane_node import NodeClient
 from tests.support.command import Operator, flexgate
+from tests.support.deadline import eventually
 
 DOCUMENT = """
 upstreams:
@@ -213,7 +214,8 @@ async def test_a_backup_is_brought_back_while_the_control_plane_runs(admin: Oper
     assert (code, "--yes" in errors) == (2, True)
     code, output, errors = await flexgate(tmp_path, "restore", "backup.db", *state, "--yes")
     assert (code, errors, "new epoch" in output) == (0, "", True)
-    assert "http://users:8080" in await admin.good("export")
+    # The running control plane finds another's write within a second.
+    await eventually(lambda: admin.good("export"), lambda exported: "http://users:8080" in exported)
     code, _, errors = await flexgate(tmp_path, "restore", "proxy.yml", *state, "--yes")
     assert (code, "cannot restore from proxy.yml" in errors) == (1, True)
     assert (await flexgate(tmp_path, "backup", "b.db", "--state-dir", str(tmp_path / "none")))[0] == 1
