@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -15,6 +16,7 @@ from shared.pb.rollout_pb2 import RolloutPlan, Wave
 from tests.integration.controlplane_node import until
 from tests.integration.rollout_fleet import fleet
 from tests.integration.test_controlplane_app import AS_BOSS, rest
+from tests.support.deadline import eventually
 
 
 def document(*names: str) -> str:
@@ -113,6 +115,11 @@ async def test_a_transaction_may_carry_a_rollout(tmp_path: Path) -> None:
         status, done, _ = await client.ask("/api/transactions", "POST", json={**body, "rollout": PLAN})
         assert (status, done["revision"]) == (200, 2)
         await until(lambda: sum(node.revision == 2 for node in all_of_it.nodes) == 1)
-        nodes = (await client.ask("/api/nodes"))[1]["nodes"]
-        assert sorted(node["desiredRevision"] for node in nodes) == [1, 2]
-        assert {node["state"] for node in nodes} == {"current"}
+
+        async def nodes() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = (await client.ask("/api/nodes"))[1]["nodes"]
+            return found
+
+        # The node that runs it may not have been heard yet.
+        known = await eventually(nodes, lambda found: {node["state"] for node in found} == {"current"})
+        assert sorted(node["desiredRevision"] for node in known) == [1, 2]
