@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -145,8 +146,11 @@ def watched(screen: Screen, look: Callable[[], Callable[[], list[Shown]]], every
             except Failure as failure:
                 if failure.code != Code.UNREACHABLE:
                     raise
-                lines = list(failure.lines)
-                yield lambda lines=lines: [Text(line, style="red") for line in lines]  # type: ignore[misc]  # a default
+                yield partial(_in_red, tuple(failure.lines))
             time.sleep(every)
 
     screen.watch(frames())
+
+
+def _in_red(lines: Sequence[str]) -> list[Shown]:
+    return [Text(line, style="red") for line in lines]

@@ -60,7 +60,7 @@ class Screen:
     def watch(self, frames: Iterable[Callable[[], Sequence[Shown]]]) -> None:
         """One frame after the other in the same place; below each other where this is no terminal."""
         from rich.console import Group  # noqa: PLC0415 - only who watches pays for it
-        from rich.live import Live  # noqa: PLC0415
+        from rich.live import Live  # noqa: PLC0415 - as above
 
         console = self._console()
         if not console.is_terminal:

@@ -13,8 +13,9 @@ import resource
 import socket
 import ssl
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from typing import Any
 
 from cryptography import x509
 
@@ -129,9 +130,9 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
-async def _first(*copies: object) -> None:
+async def _first(*copies: Coroutine[Any, Any, None]) -> None:
     """Until one direction has ended: then the other has nobody to talk to."""
-    tasks = [asyncio.ensure_future(copy) for copy in copies]  # type: ignore[call-overload]  # coroutines
+    tasks = [asyncio.create_task(copy) for copy in copies]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
