@@ -27,7 +27,7 @@ from controlplane.discovery import SERVICE as DISCOVERY
 from controlplane.discovery import Discovery
 from controlplane.events import Events
 from controlplane.grpc_admin import Admin
-from controlplane.listener import grpc_port, plaintext_warning, rest_socket
+from controlplane.listener import grpc_port, plaintext_warnings, rest_socket, rest_tls
 from controlplane.nodes import Nodes
 from controlplane.plane import Plane
 from controlplane.presence import Presence
@@ -80,10 +80,11 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
     was started.
     """
     async with AsyncExitStack() as stack:
-        if reason := plaintext_warning(settings):
+        for reason in plaintext_warnings(settings):
             log.warn("listener.plaintext", reason=reason)
         state = stack.enter_context(locked(settings.state_dir))
         rest_listening = stack.enter_context(rest_socket(settings))
+        tls = rest_tls(settings)
         gate = Gate()
         port = grpc_port(settings, gate)
         stack.callback(port.close)
@@ -100,7 +101,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         gate.peer = trust.callers.peer
         nodes = Nodes()
         rollouts = Rollouts(records, service, publisher, nodes, events, tick=min(TICK, settings.heartbeat))
-        jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke), *auth.jobs]
+        jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke), *auth.jobs, *tls.jobs]
         source: Source = DatabaseSource(database.name)
         if settings.config is not None:
             source = await _followed(FileSource(settings.config, service, events, audit=audit), jobs)
@@ -124,6 +125,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             auth,
             rollouts,
             trust.register,
+            {name: files for name, files in (("rest", tls.files), ("grpc", trust.files)) if files is not None},
         )
         if not database.is_sqlite:
             jobs.append(await stack.enter_async_context(_present(database, nodes, settings.heartbeat)))
@@ -137,7 +139,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             await port.server.start()
             await stack.enter_async_context(trust.serving(port, plane.nodes))
             await rest.setup()
-            await web.SockSite(rest, rest_listening).start()
+            await web.SockSite(rest, rest_listening, ssl_context=tls.context).start()
             yield ControlPlane(plane, rest_listening.getsockname()[1], port.port)
             await checks.enter_graceful_shutdown()
             rollouts.stop()  # first: that nodes leave now says nothing of what they run

@@ -7,20 +7,22 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 from grpc import aio
 
+from controlplane.auth.address import is_loopback
 from controlplane.auth.grpc_gate import Gate
-from controlplane.settings import Settings, is_loopback
+from controlplane.certificate import CertificateFiles, read_pem, show, told
+from controlplane.settings import Settings
 from controlplane.start_error import StartError
 from controlplane.trust.authority import SERVER_DAYS, Authority
 from controlplane.trust.callers import Callers
-from controlplane.trust.tls_listener import TlsListener, server_context, show
-from shared import log
+from controlplane.trust.tls_listener import TlsListener, server_context
 
 MESSAGE_BYTES = 16 * 1024 * 1024
 """What one gRPC message may bring: a telemetry batch of 10 000 busy routes is about 3 MiB."""
@@ -75,17 +77,55 @@ def grpc_port(settings: Settings, gate: Gate) -> GrpcPort:
         raise StartError(f"cannot listen on {host}:{settings.grpc_port} for gRPC: {error}") from error
 
 
-def tls_listener(settings: Settings, port: GrpcPort, callers: Callers, authority: Authority) -> TlsListener:
+@dataclass(frozen=True, slots=True)
+class RestTls:
+    """What the REST port speaks: without a context, plain HTTP."""
+
+    files: CertificateFiles | None = None
+    context: ssl.SSLContext | None = None
+
+    @property
+    def jobs(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """What runs while the port is served."""
+        if self.files is None or self.context is None:
+            return []
+        return [partial(self.files.follow, self.context)]
+
+
+def rest_tls(settings: Settings) -> RestTls:
+    """The TLS of the REST port; StartError where the certificate cannot be used."""
+    if settings.rest_cert is None or settings.rest_key is None:
+        return RestTls()
+    files = CertificateFiles(settings.rest_cert, settings.rest_key, "REST")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    files.show(context)
+    return RestTls(files, context)
+
+
+def grpc_files(settings: Settings) -> CertificateFiles | None:
+    """The operator's certificate of the gRPC port; None: it has one of our own authority, or no TLS."""
+    if settings.grpc_cert is None or settings.grpc_key is None:
+        return None
+    return CertificateFiles(settings.grpc_cert, settings.grpc_key, "gRPC")
+
+
+def tls_listener(
+    settings: Settings, port: GrpcPort, callers: Callers, authority: Authority, files: CertificateFiles | None
+) -> TlsListener:
     """What serves the gRPC port with TLS; StartError where the certificate cannot be used."""
-    files = [authority.pem]
+    authorities = [authority.pem]
     if settings.grpc_client_ca is not None:
-        files.append(_pem(settings.grpc_client_ca))
-    certificate, key = _identity(settings, authority)
+        authorities.append(read_pem(settings.grpc_client_ca))
     try:
-        context = server_context(certificate, key, files, required=settings.grpc_client_ca is not None)
+        context = server_context(authorities, required=settings.grpc_client_ca is not None)
     except ssl.SSLError as error:
-        where = f"{settings.grpc_cert} and {settings.grpc_key}" if settings.grpc_cert else "its own certificate"
-        raise StartError(f"cannot speak TLS on the gRPC port with {where}: {error.reason or error}") from error
+        raise StartError(f"{settings.grpc_client_ca} holds no authority of clients: {told(error)}") from error
+    if files is not None:
+        files.show(context)
+    else:
+        show(context, *_own(settings, authority))
     return TlsListener(context, callers, port.inner, authority.certificate)
 
 
@@ -95,19 +135,14 @@ async def keep_certificate(
     authority: Authority,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Show a new certificate before the old one is over, until cancelled; files are read again."""
+    """Show a new certificate of our own authority before the old one is over, until cancelled."""
     while True:
         await sleep(RENEW_SECONDS)
-        try:
-            show(listener.context, *_identity(settings, authority))
-        except (StartError, ssl.SSLError) as error:
-            log.error("listener.certificate", reason=str(error))
+        show(listener.context, *_own(settings, authority))
 
 
-def _identity(settings: Settings, authority: Authority) -> tuple[str, str]:
-    """(certificate, key) of the gRPC port: the operator's, else a new one of our own authority."""
-    if settings.grpc_cert is not None and settings.grpc_key is not None:
-        return _pem(settings.grpc_cert), _pem(settings.grpc_key)
+def _own(settings: Settings, authority: Authority) -> tuple[str, str]:
+    """(certificate, key) of the gRPC port, new, of our own authority."""
     names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *settings.grpc_names]
     return authority.sign_server(names, datetime.now(UTC))
 
@@ -130,17 +165,15 @@ def _bound(host: str, port: int, purpose: str) -> socket.socket:
     return bound
 
 
-def _pem(path: Path) -> str:
-    try:
-        return path.read_text("ascii")
-    except OSError as error:
-        raise StartError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise StartError(f"{path} is no PEM file") from error
-
-
-def plaintext_warning(settings: Settings) -> str:
-    """What an operator should know about a port that others can reach; empty where there is nothing."""
-    if not settings.tls and not is_loopback(settings.host):
-        return "tokens and configuration travel in plain text on the gRPC port: give --grpc-tls on, or --grpc-cert"
-    return ""
+def plaintext_warnings(settings: Settings) -> Iterator[str]:
+    """What an operator should know about ports that others can reach; nothing where all is well."""
+    if is_loopback(settings.host):
+        return
+    if not settings.tls:
+        yield "tokens and configuration travel in plain text on the gRPC port: give --grpc-tls on, or --grpc-cert"
+    # Who says that browsers come by https has something in front that ends TLS.
+    if settings.rest_cert is None and not settings.public_url.startswith("https:"):
+        yield (
+            "tokens and passwords travel in plain text on the REST port: give --rest-cert, or end TLS in front of it "
+            "and say so with --public-url https://..."
+        )

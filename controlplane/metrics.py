@@ -33,11 +33,13 @@ def scrape(plane: Plane) -> Scrape:
     """Copy what is to be shown."""
     desired = plane.publisher.revision
     nodes, reports = plane.nodes, plane.reports
-    gauges = {
+    gauges: dict[str, tuple[str, float]] = {
         "config_revision": ("The revision that every node should run", desired),
         "config_source_faults": ("Faults of the configuration file as it is now", len(plane.source.status.faults)),
         "nodes_connected": ("Data planes with an open configuration stream", nodes.live),
     }
+    for port, files in plane.certificates.items():
+        gauges[f"{port}_certificate_not_after_seconds"] = ("When the port's certificate ends", files.not_after)
     if plane.register is not None:
         enrolled = len(plane.register.known.enrolled)
         gauges["nodes_enrolled"] = ("Names of nodes that have a good certificate", enrolled)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
-from controlplane.auth.address import Network, networks
+from controlplane import setting_values as values
+from controlplane.auth.address import Network, is_loopback, networks
 from controlplane.auth.parts import REQUESTS, AuthSettings, OidcSettings
 from controlplane.auth.role_mapping import parsed as parsed_roles
 from shared import __version__
-from shared.log import LEVELS
 
 PROGRAM = "flexgate-controlplane"
 
@@ -35,6 +33,8 @@ class Settings:
     grpc_port: int = 50051
     admin_token: str = field(default="", repr=False)
     node_token: str = field(default="", repr=False)
+    rest_cert: Path | None = None
+    rest_key: Path | None = None
     grpc_cert: Path | None = None
     grpc_key: Path | None = None
     grpc_client_ca: Path | None = None
@@ -83,20 +83,13 @@ class Settings:
             self.api_rate_limit,
             self.trusted_proxies,
             oidc,
+            self.rest_cert is not None,
         )
 
 
 def default_database(state_dir: Path) -> str:
     """The URL of the SQLite file in a state directory."""
     return f"sqlite:///{state_dir / 'flexgate.db'}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,75 +107,6 @@ class Option:
         return self.name.replace("-", "_")
 
 
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= 65535:
-        return int(text)
-    raise ValueError(f"{text!r} is not a port: give a number from 0 to 65535 (0: any free one)")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if 0.05 <= seconds <= 300:
-        return seconds
-    raise ValueError(f"{text!r} is not a number of seconds from 0.05 to 300")
-
-
-def _switch(text: str) -> bool:
-    if text in {"on", "off"}:
-        return text == "on"
-    raise ValueError(f"{text!r} is neither on nor off")
-
-
-def _lifetime(text: str) -> float:
-    """Seconds, or a number with m, h or d."""
-    number, unit = text[:-1], {"m": 60, "h": 3600, "d": 86_400}.get(text[-1:], 0)
-    if not unit:
-        number, unit = text, 1
-    if not number.isascii() or not number.isdigit() or not 60 <= int(number) * unit <= 366 * 86_400:
-        raise ValueError(f"{text!r} is no time from 60 seconds to a year: write seconds, or a number with m, h or d")
-    return float(int(number) * unit)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _level(text: str) -> str:
-    if text.lower() in LEVELS:
-        return text.lower()
-    raise ValueError(f"{text!r} is not one of {', '.join(LEVELS)}")
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment:
-        return text
-    raise ValueError(f"{text!r} is not a URL such as https://flexgate.example.com")
-
-
-def _origin(text: str) -> str:
-    if urlsplit(_url(text)).path.strip("/"):
-        raise ValueError(f"{text!r} has a path; the API is at the root of its host")
-    return text.rstrip("/")
-
-
-def _issuer(text: str) -> str:
-    """As the provider writes it: a slash at its end counts."""
-    parts = urlsplit(_url(text))
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise ValueError(f"{text!r} is http; only a provider on this machine can be believed without TLS")
-    return text
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= 1_000_000:
-        return int(text)
-    raise ValueError(f"{text!r} is not a number from 0 to 1000000")
-
-
 OPTIONS = (
     Option("config", "FLEXGATE_CONFIG", "FILE", Path, "a YAML file as the truth; it is watched"),
     Option(
@@ -193,8 +117,10 @@ OPTIONS = (
         "sqlite:///FILE or postgresql://USER@HOST/NAME (default: flexgate.db in the state directory)",
     ),
     Option("host", "FLEXGATE_CP_HOST", "ADDRESS", str, "address of both ports (default 127.0.0.1)"),
-    Option("port", "FLEXGATE_CP_PORT", "N", _port, "REST port (default 8080)"),
-    Option("grpc-port", "FLEXGATE_CP_GRPC_PORT", "N", _port, "gRPC port: stream, telemetry, admin (default 50051)"),
+    Option("port", "FLEXGATE_CP_PORT", "N", values.port, "REST port (default 8080)"),
+    Option(
+        "grpc-port", "FLEXGATE_CP_GRPC_PORT", "N", values.port, "gRPC port: stream, telemetry, admin (default 50051)"
+    ),
     Option(
         "state-dir",
         "FLEXGATE_CP_STATE_DIR",
@@ -210,6 +136,8 @@ OPTIONS = (
         "an admin's bearer token, beside those of the database (better as a variable); without one, one is made once",
     ),
     Option("node-token", "FLEXGATE_NODE_TOKEN", "TOKEN", str, "bearer token of data planes (better as a variable)"),
+    Option("rest-cert", "FLEXGATE_CP_REST_CERT", "FILE", Path, "PEM certificate chain: TLS on the REST port"),
+    Option("rest-key", "FLEXGATE_CP_REST_KEY", "FILE", Path, "its PEM key"),
     Option("grpc-cert", "FLEXGATE_CP_GRPC_CERT", "FILE", Path, "PEM certificate chain: TLS on the gRPC port"),
     Option("grpc-key", "FLEXGATE_CP_GRPC_KEY", "FILE", Path, "its PEM key"),
     Option(
@@ -223,14 +151,14 @@ OPTIONS = (
         "public-url",
         "FLEXGATE_CP_PUBLIC_URL",
         "URL",
-        _origin,
+        values.origin,
         "where browsers reach the REST port; https makes cookies secure",
     ),
     Option(
         "api-rate-limit",
         "FLEXGATE_CP_API_RATE_LIMIT",
         "N",
-        _count,
+        values.count,
         "requests a minute to /api for each credential (default 100, 0: no limit)",
     ),
     Option(
@@ -240,7 +168,9 @@ OPTIONS = (
         networks,
         "whose X-Forwarded-For is believed: 10.0.0.0/8,::1",
     ),
-    Option("oidc-issuer", "FLEXGATE_OIDC_ISSUER", "URL", _issuer, "OpenID Connect provider that people log in with"),
+    Option(
+        "oidc-issuer", "FLEXGATE_OIDC_ISSUER", "URL", values.issuer, "OpenID Connect provider that people log in with"
+    ),
     Option("oidc-client-id", "FLEXGATE_OIDC_CLIENT_ID", "ID", str, "what we are called there"),
     Option("oidc-client-secret", "FLEXGATE_OIDC_CLIENT_SECRET", "SECRET", str, "our secret there, if there is one"),
     Option("oidc-scopes", "FLEXGATE_OIDC_SCOPES", "SCOPES", str, 'default "openid profile email"'),
@@ -256,14 +186,14 @@ OPTIONS = (
         "grpc-tls",
         "FLEXGATE_CP_GRPC_TLS",
         "on|off",
-        _switch,
+        values.switch,
         "TLS on the gRPC port with a certificate of the control plane's own authority, for enrolment (default off)",
     ),
     Option(
         "grpc-names",
         "FLEXGATE_CP_GRPC_NAMES",
         "NAME[,...]",
-        _names,
+        values.names,
         "names and addresses of the gRPC port in that certificate, for clients that are not enrolled nodes",
     ),
     Option(
@@ -278,13 +208,17 @@ OPTIONS = (
         "node-certificate-lifetime",
         "FLEXGATE_CP_NODE_CERTIFICATE_LIFETIME",
         "TIME",
-        _lifetime,
+        values.lifetime,
         "how long the certificate of an enrolled node is good (default 7d)",
     ),
     Option(
-        "heartbeat", "FLEXGATE_CP_HEARTBEAT", "SECONDS", _seconds, "interval of heartbeats on the stream (default 5)"
+        "heartbeat",
+        "FLEXGATE_CP_HEARTBEAT",
+        "SECONDS",
+        values.seconds,
+        "interval of heartbeats on the stream (default 5)",
     ),
-    Option("log-level", "FLEXGATE_CP_LOG_LEVEL", "LEVEL", _level, "debug, info, warn or error (default info)"),
+    Option("log-level", "FLEXGATE_CP_LOG_LEVEL", "LEVEL", values.level, "debug, info, warn or error (default info)"),
 )
 """One table makes the flags, the variables, the help and the conversions."""
 
@@ -334,10 +268,11 @@ def _check(settings: Settings) -> None:
         raise ValueError("--oidc-issuer needs --oidc-client-id, --oidc-roles and --public-url")
     if settings.oidc_issuer and "openid" not in settings.oidc_scopes.split():
         raise ValueError("--oidc-scopes: openid must be one of them")
-    if (settings.grpc_cert is None) != (settings.grpc_key is None):
-        raise ValueError("--grpc-cert and --grpc-key go together; only one was given")
-    if (settings.ca_cert is None) != (settings.ca_key is None):
-        raise ValueError("--ca-cert and --ca-key go together; only one was given")
+    for kind in ("rest", "grpc", "ca"):
+        if (getattr(settings, f"{kind}_cert") is None) != (getattr(settings, f"{kind}_key") is None):
+            raise ValueError(f"--{kind}-cert and --{kind}-key go together; only one was given")
+    if settings.rest_cert is not None and settings.public_url.startswith("http:"):
+        raise ValueError("--public-url is http, but the REST port speaks TLS (--rest-cert): write https")
     if settings.grpc_client_ca is not None and not settings.tls:
         raise ValueError("--grpc-client-ca needs TLS: --grpc-cert and --grpc-key, or --grpc-tls on")
     if settings.port and settings.port == settings.grpc_port:

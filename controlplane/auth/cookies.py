@@ -28,13 +28,15 @@ PROVIDER_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Cookies:
-    """`origin` is the public URL's, "" where the request's own host counts."""
+    """`origin` is the public URL's, "" where the request's own host counts; `tls`: over TLS it came, then."""
 
     origin: str
+    tls: bool = False
 
     @property
     def secure(self) -> bool:
-        return self.origin.startswith("https://")
+        """Whether browsers reach us over TLS, and so are never to send a cookie without it."""
+        return self.tls or self.origin.startswith("https://")
 
     @property
     def access(self) -> str:
@@ -72,7 +74,8 @@ class Cookies:
         """
         origin = request.headers.get("Origin")
         if origin is not None:
-            return origin == (self.origin or f"http://{request.host}")
+            scheme = "https" if self.tls else "http"
+            return origin == (self.origin or f"{scheme}://{request.host}")
         site = request.headers.get("Sec-Fetch-Site")
         return not surely if site is None else site in {"same-origin", "none"}
 

@@ -47,7 +47,10 @@ class OidcSettings:
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """What is set at the start. `public_url` is where browsers reach us; `loopback`: only this machine can."""
+    """What is set at the start. `public_url` is where browsers reach us; `loopback`: only this machine can.
+
+    `tls`: the REST port itself speaks it.
+    """
 
     admin_token: str = ""
     public_url: str = ""
@@ -55,6 +58,7 @@ class AuthSettings:
     api_rate_limit: int = REQUESTS
     trusted_proxies: tuple[Network, ...] = ()
     oidc: OidcSettings = OidcSettings()
+    tls: bool = False
 
     def __repr__(self) -> str:
         return f"<AuthSettings public_url={self.public_url!r}>"
@@ -116,6 +120,6 @@ def made(
         Authenticator(access, settings.admin_token, tokens.used),
         Allowance(settings.api_rate_limit, clock),
         failures,
-        Cookies(origin_of(public)),
+        Cookies(origin_of(public), tls=settings.tls),
         provider,
     )

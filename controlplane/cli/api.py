@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 from controlplane.cli.failure import Code, Failure
+from controlplane.cli.reaching import hint, opener
 
 Json = dict[str, Any]
 SECONDS = 30.0
@@ -25,8 +26,6 @@ HINTS = {
     401: "give a token: --token, FLEXGATE_TOKEN, `flexgate login`, or one in a context (`flexgate context add`)",
     403: "it takes another role: ask an admin for a token with it",
 }
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Without the environment's proxies: a control plane is a neighbour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +61,15 @@ class Fixed:
 
 
 class Api:
-    """A control plane. Paths begin with /api; raises Failure, with the API's own words."""
+    """A control plane. Paths begin with /api; raises Failure, with the API's own words.
 
-    def __init__(self, url: str, credential: Credential) -> None:
+    `ca_file` has the PEM authorities that its certificate may be of; "": those of this machine.
+    """
+
+    def __init__(self, url: str, credential: Credential, ca_file: str = "") -> None:
         self.url = url.rstrip("/")
         self._credential = credential
+        self._opener = opener(ca_file)
 
     @property
     def bearer(self) -> str:
@@ -122,7 +125,7 @@ class Api:
         bearer = {"Authorization": f"Bearer {token}"} if (token := self.bearer) else {}
         try:
             request = urllib.request.Request(target, content, {**headers, **bearer}, method=method)
-            with _OPENER.open(request, timeout=seconds) as answer:
+            with self._opener.open(request, timeout=seconds) as answer:
                 text = answer.read()
                 heads = {name.lower(): value for name, value in answer.headers.items()}
                 return Answer(answer.status, heads, _read(text, heads))
@@ -131,7 +134,8 @@ class Api:
         except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise Failure(f"no control plane answers at {self.url}: {said}", Code.UNREACHABLE) from error
+            details = [more] if (more := hint(self.url, reason)) else []
+            raise Failure(f"no control plane answers at {self.url}: {said}", Code.UNREACHABLE, details) from error
 
     def _pages(self, path: str, query: Mapping[str, object], limit: int) -> Iterator[Answer]:
         cursor = ""

@@ -10,6 +10,7 @@ import typer
 from controlplane.cli.contexts import Context, changing, place, read
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.family import family
+from controlplane.cli.reaching import CaFile, exposed, opener
 from controlplane.cli.screen import Output, Screen, table
 
 app = family("Name the control planes that you work with, and choose one.")
@@ -24,13 +25,17 @@ def add(
     token: Annotated[
         str, typer.Option(envvar="FLEXGATE_TOKEN", help="An API token (better as a variable).", show_default=False)
     ] = "",
+    ca_file: CaFile = "",
     use: Annotated[bool, typer.Option("--use", help="Choose it, too; the first one is chosen anyway.")] = False,
 ) -> None:
     """Add a control plane, or change one. Without a token, `flexgate login` keeps a login in it."""
     if not url.startswith(("http://", "https://")):
         raise Failure(f"{url!r} is no URL such as https://gateway.example.com", Code.USAGE)
+    opener(ca_file)  # refuses a file that is none
+    if token and (warning := exposed(url)):
+        typer.echo(warning, err=True)
     with changing(place(os.environ)) as contexts:
-        contexts.known[name] = Context(url, token)
+        contexts.known[name] = Context(url, token, ca_file=os.path.abspath(ca_file) if ca_file else "")
         if use or not contexts.current:
             contexts.current = name
         chosen = contexts.current == name

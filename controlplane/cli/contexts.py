@@ -29,11 +29,15 @@ class Login:
 
 @dataclass(slots=True)
 class Context:
-    """A control plane, with a token or a login; neither: a control plane on this machine has a file with one."""
+    """A control plane, with a token or a login; neither: a control plane on this machine has a file with one.
+
+    `ca_file` has the authorities that its certificate may be of; "": those of this machine.
+    """
 
     url: str
     token: str = field(default="", repr=False)
     login: Login | None = None
+    ca_file: str = ""
 
 
 @dataclass(slots=True)
@@ -96,4 +100,5 @@ def _write(file: Path, contexts: Contexts) -> None:
 
 def _context(body: Mapping[str, Any]) -> Context:
     login = body.get("login")
-    return Context(str(body["url"]), str(body.get("token") or ""), Login(**login) if login else None)
+    texts = {name: str(body.get(name) or "") for name in ("token", "ca_file")}
+    return Context(str(body["url"]), login=Login(**login) if login else None, **texts)

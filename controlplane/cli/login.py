@@ -13,6 +13,7 @@ from controlplane.cli.api import Api, Fixed
 from controlplane.cli.contexts import Context, changing, place, read
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.family import alone
+from controlplane.cli.reaching import CaFile, exposed
 from controlplane.cli.target import DEFAULT_URL
 from controlplane.cli.target import login as granted
 
@@ -25,6 +26,7 @@ def login(
     url: Annotated[
         str, typer.Option("--url", envvar="FLEXGATE_URL", help="The control plane, for a context that is new.")
     ] = "",
+    ca_file: CaFile = "",
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from the input.")] = False,
 ) -> None:
     """Log in with a name and a password. Programs use API tokens instead."""
@@ -33,10 +35,13 @@ def login(
     kept = context or contexts.current or "default"
     known = contexts.known.get(kept)
     where = url or (known.url if known else DEFAULT_URL)
+    authorities = os.path.abspath(ca_file) if ca_file else known.ca_file if known and known.url == where else ""
+    if warning := exposed(where):
+        typer.echo(warning, err=True)
     body = {"name": name, "password": password("Password: ", password_stdin)}
-    answer = Api(where, Fixed("")).send("POST", "/api/auth/login", body).body
+    answer = Api(where, Fixed(""), authorities).send("POST", "/api/auth/login", body).body
     with changing(file) as changed:
-        changed.known[kept] = Context(where, login=granted(where, answer))
+        changed.known[kept] = Context(where, login=granted(answer), ca_file=authorities)
         changed.current = changed.current or kept
     typer.echo(f"logged in to {where} as {name}, {answer['user']['role']}; kept in the context {kept}")
 

@@ -13,6 +13,7 @@ import typer
 
 from controlplane.cli.api import Api
 from controlplane.cli.manner import How
+from controlplane.cli.reaching import CaFile
 from controlplane.cli.screen import Output, Screen
 from controlplane.cli.target import api
 
@@ -52,8 +53,9 @@ def _api(
             show_default=False,
         ),
     ] = "",
+    ca_file: CaFile = "",
 ) -> Api:
-    return api(url, token, context)
+    return api(url, token, context, ca_file)
 
 
 def _screen(

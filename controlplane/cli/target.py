@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import typer
+
 from controlplane.auth.token_file import first, found, places
 from controlplane.cli.api import Api, Credential, Fixed, Json
 from controlplane.cli.contexts import Context, Contexts, Login, changing, place, read
 from controlplane.cli.failure import Code, Failure
+from controlplane.cli.reaching import exposed
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 STATE_DIRECTORIES = (Path(".flexgate/control-plane"), Path(".run/control-plane"))
@@ -24,8 +27,11 @@ EARLY = 30.0
 """Seconds before its end at which an access token is renewed."""
 
 
-def api(url: str, token: str, context: str, environ: Mapping[str, str] = os.environ) -> Api:
-    """The control plane that is meant; Failure where a context is named that there is not."""
+def api(url: str, token: str, context: str, ca_file: str = "", *, environ: Mapping[str, str] = os.environ) -> Api:
+    """The control plane that is meant; Failure where a context is named that there is not.
+
+    A credential that can be read on its way there is warned of on stderr.
+    """
     file = place(environ)
     contexts = read(file)
     name = context or ("" if url else contexts.current)
@@ -34,10 +40,13 @@ def api(url: str, token: str, context: str, environ: Mapping[str, str] = os.envi
         chosen, name = Context(url), ""  # its token is for another one
     if not chosen.url.startswith(("http://", "https://")):
         raise Failure(f"{chosen.url!r} is no URL such as {DEFAULT_URL}", Code.USAGE)
-    return Api(chosen.url, _credential(token, chosen, name, file, environ))
+    authorities = ca_file or chosen.ca_file
+    if (token or chosen.token or chosen.login) and (warning := exposed(chosen.url)):
+        typer.echo(warning, err=True)
+    return Api(chosen.url, _credential(token, chosen, name, file, environ, authorities), authorities)
 
 
-def login(url: str, body: Json) -> Login:
+def login(body: Json) -> Login:
     """What an answer of /api/auth gives."""
     user = (body.get("user") or {}).get("name", "")
     return Login(user, body["accessToken"], body["refreshToken"], time.time() + body["expiresIn"])
@@ -46,10 +55,20 @@ def login(url: str, body: Json) -> Login:
 class LoggedIn:
     """A login of a context. Its refresh token is good once, so one program at a time renews it."""
 
-    def __init__(self, file: Path, name: str, url: str, login: Login, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        file: Path,
+        name: str,
+        url: str,
+        login: Login,
+        ca_file: str = "",
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._file = file
         self._name = name
         self._url = url
+        self._ca_file = ca_file
         self._login = login
         self._now = now
 
@@ -62,8 +81,9 @@ class LoggedIn:
         with changing(self._file) as contexts:
             stored = self._stored(contexts)
             if stored.access == self._login.access:  # else another program has just done it
-                answer = Api(self._url, Fixed("")).send("POST", "/api/auth/refresh", {"refreshToken": stored.refresh})
-                stored = contexts.known[self._name].login = login(self._url, answer.body)
+                refreshing = Api(self._url, Fixed(""), self._ca_file)
+                answer = refreshing.send("POST", "/api/auth/refresh", {"refreshToken": stored.refresh})
+                stored = contexts.known[self._name].login = login(answer.body)
         self._login = stored
         return True
 
@@ -74,11 +94,13 @@ class LoggedIn:
         return stored
 
 
-def _credential(token: str, context: Context, name: str, file: Path, environ: Mapping[str, str]) -> Credential:
+def _credential(
+    token: str, context: Context, name: str, file: Path, environ: Mapping[str, str], ca_file: str
+) -> Credential:
     if token:
         return Fixed(token)
     if context.login is not None:
-        return LoggedIn(file, name, context.url, context.login)
+        return LoggedIn(file, name, context.url, context.login, ca_file)
     return Fixed(context.token or found(context.url, environ, STATE_DIRECTORIES))
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from grpc import aio
 
-from controlplane.listener import GrpcPort, keep_certificate, tls_listener
+from controlplane.certificate import CertificateFiles
+from controlplane.listener import GrpcPort, grpc_files, keep_certificate, tls_listener
 from controlplane.nodes import Nodes
 from controlplane.settings import Settings
 from controlplane.start_error import StartError
@@ -34,6 +35,7 @@ class Trust:
     admission: Admission
     register: Register | None = None
     listener: TlsListener | None = None
+    files: CertificateFiles | None = None  # that the port shows; None: one of our own authority
 
     def add_to(self, server: aio.Server) -> None:
         """Offer enrolment."""
@@ -50,7 +52,11 @@ class Trust:
         register.on_change(lambda: nodes.cut(self.admission.still))
         await listener.start(port.listening)
         following = asyncio.create_task(register.run())
-        renewing = asyncio.create_task(keep_certificate(self.settings, listener, register.authority))
+        renewing = asyncio.create_task(
+            self.files.follow(listener.context)
+            if self.files is not None
+            else keep_certificate(self.settings, listener, register.authority)
+        )
         try:
             yield
         finally:
@@ -67,7 +73,9 @@ async def open_trust(settings: Settings, port: GrpcPort, database: Database, aud
         return Trust(settings, callers, Admission(callers, node_token=settings.node_token))
     register = await _register(settings, database, audit)
     admission = Admission(callers, register, node_token=settings.node_token)
-    return Trust(settings, callers, admission, register, tls_listener(settings, port, callers, register.authority))
+    files = grpc_files(settings)
+    listener = tls_listener(settings, port, callers, register.authority, files)
+    return Trust(settings, callers, admission, register, listener, files)
 
 
 async def _register(settings: Settings, database: Database, audit: Audit) -> Register:

@@ -8,11 +8,9 @@ Who talks to gRPC around it is a stranger to `Callers`. Docs: docs/decisions/001
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import socket
 import ssl
-import tempfile
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
@@ -29,28 +27,20 @@ FILES = 65_536
 """Open files to ask the system for: a connection takes three."""
 
 
-def server_context(certificate: str, key: str, authorities: Iterable[str], *, required: bool) -> ssl.SSLContext:
-    """A context that shows this certificate and asks for one of these authorities. ssl.SSLError where PEM is wrong."""
+def server_context(authorities: Iterable[str], *, required: bool) -> ssl.SSLContext:
+    """A context that asks for a certificate of these authorities (PEM); ssl.SSLError where they are none.
+
+    It has none of its own yet to show.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     # A resumed session would not show its certificate again, which may be revoked by then.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
-    show(context, certificate, key)
     context.load_verify_locations(cadata="\n".join(authorities))
     context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     return context
-
-
-def show(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Show this certificate on new connections."""
-    # OpenSSL reads it from a file only.
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(f"{key}\n{certificate}")
-        file.flush()
-        context.load_cert_chain(file.name)
 
 
 class TlsListener:

@@ -7,40 +7,17 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.support.certificate import Certificate
 from tests.support.client import RawClient, get
 from tests.support.deadline import DEADLINE, eventually
 from tests.support.gateway import document, proxied, running_gateway
 from tests.support.origin import Origin, Script, answering, echo
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-class Certificate:
-    """A certificate of its own authority for 127.0.0.1, as PEM files."""
-
-    def __init__(self, directory: Path, name: str) -> None:
-        self.cert, self.key = directory / f"{name}.pem", directory / f"{name}.key"
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.now(UTC)
-        address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        builder = builder.add_extension(address, critical=False)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        self.cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        pem, no_password = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        self.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, pem, no_password))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from cryptography import x509
 from grpc import aio
 
+from controlplane.certificate import show
 from controlplane.listener import RENEW_SECONDS, keep_certificate
 from controlplane.settings import Settings
 from controlplane.trust.authority import Authority, utc_now
@@ -90,7 +91,8 @@ async def served() -> AsyncIterator[Echo]:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", methods),))
     inner = server.add_insecure_port("127.0.0.1:0")
     authority = Authority.create(utc_now())
-    context = server_context(*authority.sign_server([], utc_now()), [authority.pem], required=False)
+    context = server_context([authority.pem], required=False)
+    show(context, *authority.sign_server([], utc_now()))
     listener = TlsListener(context, callers, inner, authority.certificate)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         await server.start()

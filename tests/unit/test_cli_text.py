@@ -177,12 +177,12 @@ def test_a_token_goes_only_where_it_belongs(tmp_path: Path, url: str, context: s
     with changing(place(environ)) as contexts:
         contexts.known |= {"a": Context("http://a", "A"), "b": Context("http://b", "B")}
         contexts.current = "b"
-    found = api(url, "", context, environ)
+    found = api(url, "", context, environ=environ)
     assert (found.url, found.bearer) == (reached, token)
 
 
 def test_an_unknown_context_is_bad_usage(tmp_path: Path) -> None:
     """It names those that there are."""
     with pytest.raises(Failure, match="none yet") as failure:
-        api("", "", "prod", {"XDG_CONFIG_HOME": str(tmp_path)})
+        api("", "", "prod", environ={"XDG_CONFIG_HOME": str(tmp_path)})
     assert failure.value.code == Code.USAGE

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.listener import plaintext_warnings
 from controlplane.settings import OPTIONS, Settings, parse
 
 CONFIG = ("--config", "proxy.yml")
@@ -44,6 +45,25 @@ def test_tokens_are_needed_where_others_can_reach(host: str, capsys: pytest.Capt
     assert parse((*CONFIG, "--host", host, "--node-token", "n"), {}).host == host
 
 
+@pytest.mark.parametrize(
+    ("flags", "warned"),
+    [
+        ((), ["gRPC", "REST"]),
+        (("--grpc-tls", "on"), ["REST"]),
+        (("--rest-cert", "a", "--rest-key", "b"), ["gRPC"]),
+        (("--public-url", "https://gateway.example"), ["gRPC"]),
+        (("--public-url", "http://gateway.example"), ["gRPC", "REST"]),
+        (("--host", "127.0.0.1"), []),
+    ],
+)
+def test_plain_text_that_others_can_read_is_warned_of(flags: tuple[str, ...], warned: list[str]) -> None:
+    """A port that others can reach without TLS has its warning; https in front of the REST port is enough."""
+    settings = parse((*CONFIG, "--host", "0.0.0.0", "--node-token", "n", *flags), {})
+    warnings = list(plaintext_warnings(settings))
+    assert [port for port in ("gRPC", "REST") if any(f"the {port} port" in text for text in warnings)] == warned
+    assert len(warnings) == len(warned)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_needs_no_token(host: str) -> None:
     """What only this machine can reach works out of the box."""
@@ -58,6 +78,12 @@ def test_loopback_needs_no_token(host: str) -> None:
         ((*CONFIG, "--heartbeat", "0"), {}, "--heartbeat: '0' is not a number of seconds"),
         ((*CONFIG, "--log-level", "loud"), {}, "--log-level: 'loud' is not one of"),
         ((*CONFIG, "--grpc-cert", "a"), {}, "go together"),
+        ((*CONFIG, "--rest-key", "a"), {}, "--rest-cert and --rest-key go together"),
+        (
+            (*CONFIG, "--rest-cert", "a", "--rest-key", "b", "--public-url", "http://a.example"),
+            {},
+            "the REST port speaks TLS",
+        ),
         ((*CONFIG, "--grpc-client-ca", "a"), {}, "needs TLS"),
         ((*CONFIG, "--port", "5", "--grpc-port", "5"), {}, "both 5"),
         ((*CONFIG, "--prot", "5"), {}, "--prot"),
