@@ -2,6 +2,8 @@
 
 A request that all leases have something for is let through at once; one that the store has nothing for is refused at
 once; else it waits for the store like one of an exact limit. Shadow limits count along, and nobody waits for them.
+Of several limits one may have something while another has not, and be used up by the time that one has: a request whose
+leases do not come together in two tries asks the store for all of them at once.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from dataplane.filters.local_limits import lines
 from dataplane.filters.shared_limits import SharedLimits
 from dataplane.limits.lease import Lease, LeaseHolder
 
-_MOST_TRIES: Final = 4
-"""Of one request: others may be quicker to use what a lease brought."""
+_MOST_TRIES: Final = 2
+"""Of one request: others may be quicker to use what a lease brought. Then it asks for itself, as in exact mode."""
 
 
 class LeasedLimits(SharedLimits):
@@ -108,7 +110,7 @@ class WaitingForLease(LeaseHolder):
         """As LeaseHolder has it."""
         if self.future.done():
             return  # the client is gone
-        if self.step.store.lost or self.tries >= _MOST_TRIES:
+        if self.step.store.lost:
             self.failed()
             return
         try:
@@ -118,8 +120,10 @@ class WaitingForLease(LeaseHolder):
             return
         if missing is None:
             self.future.set_result(None)
-        else:
+        elif self.tries < _MOST_TRIES:
             self.wait_for(missing)
+        else:
+            self.step.ask(self.x, self.limits, self.future)
 
     def failed(self) -> None:
         """As LeaseHolder has it."""

@@ -45,25 +45,28 @@ class SharedLimits(LocalLimits):
         if self.store.lost:
             self.decide_without(x)
             return None
-        limits: list[Limit] = []
-        keys: list[str] = []
-        granting = 0
-        for limit in self.limits_for(x):
-            if limit.applies is None or limit.applies(x.path):
-                limits.append(limit)
-                keys.append(limit.store_key + limit.key(x))
-                if not limit.shadow:
-                    granting += 1
+        limits = [limit for limit in self.limits_for(x) if limit.applies is None or limit.applies(x.path)]
         if not limits:
             return None
-        waiting = Waiting(x, self, limits)
+        future: Future[None] = self.loop.create_future()
+        self.ask(x, limits, future)
+        return future
+
+    def ask(self, x: Exchange, limits: list[Limit], future: Future[None]) -> None:
+        """Ask the store for one request of all these limits together; its answer settles the future."""
+        keys: list[str] = []
+        granting = 0
+        for limit in limits:
+            keys.append(limit.store_key + limit.key(x))
+            if not limit.shadow:
+                granting += 1
+        waiting = Waiting(x, self, limits, future)
         if len(keys) == 1:
             self.store.ask_one(waiting, keys[0], limits[0].store_rule, bool(granting))
         else:
             self.store.ask(
                 waiting, "\n".join(keys), keys[:granting], keys[granting:], [limit.store_rule for limit in limits]
             )
-        return waiting.future
 
     def decide_without(self, x: Exchange) -> None:
         """What `onStoreError` says; raises a GatewayError."""
@@ -79,11 +82,11 @@ class Waiting(Ask):
 
     __slots__ = ("future", "limits", "step", "x")
 
-    def __init__(self, x: Exchange, step: SharedLimits, limits: list[Limit]) -> None:
+    def __init__(self, x: Exchange, step: SharedLimits, limits: list[Limit], future: Future[None]) -> None:
         self.x = x
         self.step = step
         self.limits = limits  # those that must grant first, as they were asked
-        self.future: Future[None] = step.loop.create_future()
+        self.future = future
 
     def answered(self, granted: bool, numbers: Sequence[Any], at: int, behind: int) -> None:
         """As Ask has it."""

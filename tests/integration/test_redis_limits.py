@@ -342,6 +342,21 @@ async def test_all_leased_limits_of_a_request_act_together() -> None:
     assert told.value("x-ratelimit-remaining") == "0"
 
 
+@pytest.mark.parametrize(("limit", "granted"), [(100_000, 500), (60, 60)])
+async def test_many_that_need_several_leases_are_all_decided_by_redis(limit: int, granted: int) -> None:
+    """A hundred at once, two limits, no lease yet, and only Redis may decide: nobody hears that it cannot."""
+    async with running_redis() as redis, serving(answering(OK)) as origin:
+        section = redis.section(mode="leased", onStoreError="closed", **{"global": hourly(limit)})
+        text = document(origin.url, route={"name": "r", "rateLimit": hourly(100_000)}, rateLimit=section)
+        async with running_gateway(text) as gateway:
+            await found(gateway)
+            answers = await storm(gateway, 100, 5)
+            metrics = await gateway.settled()
+    assert set(answers) <= {200, 429}
+    assert granted * 0.9 <= answers.count(200) <= granted
+    assert metrics.value("rate_limit_store_fallbacks_total") == 0
+
+
 async def test_a_killed_redis_costs_no_leased_request() -> None:
     """As with exact limits: every request is answered, and Redis is found again."""
     async with running_redis() as redis, limited(redis, hourly(100_000), mode="leased") as (_, gateway):
