@@ -61,6 +61,7 @@ class DataPlane:
         self._writer = LogWriter(sys.stdout.buffer)
         self.node = Node(loop, self._writer, look_up_with(self.settings.dns_servers), self._clock)
         self.node.live.shedding.memory.limit = self.settings.memory_limit
+        self.node.live.nodes = self.node.siblings = self.settings.worker_count
         self.admin = Admin(self.node)
         self.source = _source(self.settings, self.node, self.epoch)
         self.node.source = self.source

@@ -65,7 +65,7 @@ class Live:
         self.wall = wall
         self.draw = draw
         self.events = Events(wall, clock)
-        self.nodes = 1  # live data-plane nodes that share the limits, as the control plane counts them
+        self.nodes = 1  # data planes that share the limits: those the control plane counts, else the workers
         self.pools: dict[PoolKey, Pool] = {}
         self.names: dict[tuple[str, str], Name] = {}  # by upstream and host
         self.limits: dict[LimitKey, Counts] = {}

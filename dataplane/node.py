@@ -61,6 +61,7 @@ class Node:
         self.listener.clock = clock
         self.source: ConfigSource | None = None
         self.reporter: Reporter | None = None
+        self.siblings = 1  # workers of this process's parent, this one included: they are always there
         self.follow_log_level = False  # whether `logging.level` is the process's own level, too
         self._compiled: Compiled | None = None
 
@@ -145,7 +146,8 @@ class Node:
             self.probing.follow(upstreams.values())
 
     def live_nodes(self, count: int) -> None:
-        """How many nodes share the limits, this one included."""
+        """How many nodes share the limits, this one included; never fewer than the workers of this process."""
+        count = max(self.siblings, count)
         if count != self.live.nodes:
             log.info("nodes.live", count=count)
-        self.live.nodes = max(1, count)
+        self.live.nodes = count

@@ -47,6 +47,7 @@ class Settings:
     admin_port: int | None = None  # of worker 0; see admin_port_from
     workers: int | None = None  # AUTO: as many as processors
     worker_index: int | None = None  # None: not one of several
+    worker_count: int = 1  # its siblings and itself
     cache_dir: Path = Path(".flexgate/cache")
     cache_key: bytes | None = field(default=None, repr=False)  # 32 bytes
     seed: Path | None = None
@@ -219,6 +220,7 @@ OPTIONS = (
     Option("admin-port", "its port; worker I uses N+I (default: proxy.adminPort, else 3001)", "N", _port),
     Option("workers", "processes that share the port (default: proxy.workers, else 1)", "N|auto", _workers),
     Option("worker-index", "", "I", int, hidden=True),
+    Option("worker-count", "", "N", int, hidden=True),
     Option(
         "cache-dir",
         "where the last good configurations are kept (default: $XDG_STATE_HOME/flexgate, else .flexgate/cache)",

@@ -52,7 +52,7 @@ def supervise(argv: Sequence[str], workers: int, host: str, port: int) -> int:
         port = reserved.getsockname()[1]
 
         def command(index: int) -> list[str]:
-            own = ["--host", host, "--port", str(port), "--worker-index", str(index)]
+            own = ["--host", host, "--port", str(port), "--worker-index", str(index), "--worker-count", str(workers)]
             return [sys.executable, "-m", "dataplane", *argv, *own]
 
         return asyncio.run(Supervisor(command, workers).run())

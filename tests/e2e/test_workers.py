@@ -16,6 +16,7 @@ from tests.e2e.data_plane import DataPlane, data_plane
 from tests.e2e.load import CONNECTIONS, under_load
 from tests.e2e.origin import echo
 from tests.e2e.outcome import Outcome
+from tests.e2e.process import running
 from tests.support.origin import serving
 
 
@@ -85,5 +86,18 @@ async def test_workers_share_a_limit(tmp_path: Path) -> None:
     """However the kernel spreads the connections, both together admit the limit and not twice as much."""
     async with two_workers(tmp_path) as (_, plane):
         statuses = [(await plane.ask("/limited")).status for _ in range(6 * LIMIT)]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) == LIMIT
+
+
+async def test_workers_alone_share_a_limit(tmp_path: Path) -> None:
+    """With a file and no control plane to count them, each still grants its part, from its first request on."""
+    config = tmp_path / "proxy.yml"
+    async with serving(echo) as origin:
+        config.write_text(configured(origin.url, proxy={"workers": 2}))
+        argv: list[str | Path] = ["--config", config, "--host", "127.0.0.1", "--port", "0", "--admin-port", "0"]
+        async with running("dataplane", *argv) as process:
+            plane = DataPlane(process, [await process.event("listening", nth=number + 1) for number in range(2)])
+            statuses = [(await plane.ask("/limited")).status for _ in range(6 * LIMIT)]
     assert set(statuses) == {200, 429}
     assert statuses.count(200) == LIMIT
