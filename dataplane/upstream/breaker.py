@@ -51,7 +51,7 @@ class Breaker:
         self.refused = 0
         self.last_failure = 0.0  # 0: never
         self._changed = changed
-        self._open_until = 0.0
+        self._opened_at = 0.0
         self._probing = 0
         self._succeeded = 0
 
@@ -74,7 +74,7 @@ class Breaker:
 
     def admit(self, now: float) -> int:
         """The call's token for `answered`, `failed` or `left`; REFUSED where it must not be made."""
-        if self.state == OPEN and now >= self._open_until:
+        if self.state == OPEN and self._left(now) <= 0.0:
             self._succeeded = self._probing = 0
             self._enter(HALF_OPEN, f"open for {self.policy.open_seconds:g} s")
         if self.state == CLOSED:
@@ -87,15 +87,19 @@ class Breaker:
 
     def bars(self, now: float) -> bool:
         """Whether no call may be made for now, so that waiting for one is of no use. Nothing is counted but that."""
-        if self.state != OPEN or now >= self._open_until:
+        if self.state != OPEN or self._left(now) <= 0.0:
             return False
         self.refused += 1
         return True
 
     def retry_after(self, now: float) -> int:
         """Whole seconds after which a refused call may be worth another try, at least 1."""
-        left = self._open_until - now if self.state == OPEN else 0.0
+        left = self._left(now) if self.state == OPEN else 0.0
         return max(1, -int(-left // 1))
+
+    def _left(self, now: float) -> float:
+        """Seconds for which it stays open; by the policy of now, so that an edit helps who opened under another."""
+        return self._opened_at + self.policy.open_seconds - now
 
     # ---- after it
 
@@ -167,7 +171,7 @@ class Breaker:
             self._open(now, f"{counts.part} of {counts.whole} calls failed within {policy.window:g} s{last}")
 
     def _open(self, now: float, reason: str) -> None:
-        self._open_until = now + self.policy.open_seconds
+        self._opened_at = now
         self.opened += 1
         self._enter(OPEN, reason)
 

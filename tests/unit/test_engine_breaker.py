@@ -42,6 +42,18 @@ def test_failures_are_forgotten_after_the_window() -> None:
     assert (breaker.state, breaker.failures(10.0), breaker.failures(20.0)) == (CLOSED, 4, 0)
 
 
+@pytest.mark.parametrize(("seconds", "at"), [(3600.0, 10.0), (5.0, 30.0)])
+def test_an_edit_of_the_open_duration_concerns_the_open_breaker(seconds: float, at: float) -> None:
+    """Open for an hour by mistake, it tries again when the mended duration has passed; a longer one is longer, too."""
+    breaker, _ = made(BreakerPolicy(open_seconds=seconds))
+    fail(breaker, 0.0, 5)
+    breaker.follow(BreakerPolicy(open_seconds=at))
+    assert (breaker.admit(at - 0.5), breaker.retry_after(at - 2.5)) == (REFUSED, 3)
+    assert breaker.bars(at - 0.5)
+    assert breaker.admit(at) != REFUSED
+    assert breaker.state == HALF_OPEN
+
+
 @pytest.mark.parametrize(("good", "bad", "state"), [(5, 4, CLOSED), (5, 5, OPEN), (6, 5, CLOSED), (0, 9, CLOSED)])
 def test_a_share_of_failures_opens(good: int, bad: int, state: int) -> None:
     """Half of the calls, once there were ten."""
