@@ -20,6 +20,7 @@ from dataplane.errors import (
 from dataplane.headers import request_head
 from dataplane.http1.body import NO_BODY
 from dataplane.http1.chunks import framed, last_chunk
+from dataplane.overload.shedding import waited_ms
 from dataplane.routing import Found
 from dataplane.runtime import Route, Upstream
 from dataplane.streaming import send_body
@@ -180,15 +181,27 @@ def _blame(
     cause = error if isinstance(error, GatewayError) else x.cancelled_by
     if cause is not None and (cause is error or isinstance(cause, RequestTimeout)):
         upstream.traffic.failed(cause)
-    # A client that was cut off, and a request that only ever waited for a place, say nothing about the upstream.
+    # A client that was cut off, and a request that waited for most of its time, say nothing about the upstream.
     queued = not x.upstream_started and pool.open >= upstream.max_sockets
-    if cause is not None and cause.by_endpoint and x.body.error is None and not queued:
+    if cause is not None and cause.by_endpoint and x.body.error is None and not queued and not _late(x, cause, now):
         pool.failed(cause)
         if upstream.breaker is not None and not endpoint_only:
             upstream.breaker.failed(x.breaker_token, now, cause.kind)
             return
     if upstream.breaker is not None:
         upstream.breaker.left(x.breaker_token)
+
+
+def _late(x: Exchange, cause: GatewayError, now: float) -> bool:
+    """Whether a request ran out of time, and had spent most of it before this attempt: in queues, or on another one.
+
+    Otherwise a gateway that has too much to do would open the breakers of services that are well.
+    """
+    if not isinstance(cause, RequestTimeout):
+        return False
+    whole = now - x.started
+    waited = waited_ms(x.shedding_waiter, x.bulkhead_waiter) / 1000.0
+    return 2.0 * (now - x.upstream_started if x.upstream_started else whole - waited) < whole
 
 
 def broke_off(x: Exchange, connection: UpstreamConnection, error: UpstreamError) -> None:

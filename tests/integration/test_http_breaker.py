@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.client import connected, get, post
 from tests.support.clock import Clock
+from tests.support.deadline import eventually
 from tests.support.gateway import Gateway, document, proxied, running_gateway
 from tests.support.origin import OK, Origin, Peer, Script, answering, answering_once, serving
 from tests.support.wire import Truncated
@@ -294,3 +295,45 @@ async def test_switched_off_it_never_opens() -> None:
     async with proxied(answering(BAD), circuitBreaker=False) as (_, gateway):
         assert await statuses(gateway, 20) == [500] * 20
         assert (await gateway.admin("/health/deep")).json["circuitBreakers"] == {}
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        {"backpressure": {"maxConcurrent": 1, "queueTimeout": 60_000}},
+        {"upstream": {"limits": {"maxConnections": 1, "queueTimeout": 60_000}}},
+        {"connectionPool": {"maxSockets": 1}, "timeouts": {"connect": 60_000}},
+    ],
+)
+async def test_time_spent_in_a_queue_of_the_gateway_is_not_the_upstreams(queue: dict[str, Any]) -> None:
+    """What waited here for most of its time and ran out of it there is no failure; what was there all the time is."""
+    go = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        while await peer.request():
+            await go.wait()
+            go.clear()
+            await peer.send(OK)
+
+    async with (
+        broken(slow, route={"timeout": 10_000}, **queue) as (origin, gateway, clock),
+        connected(gateway.port) as first,
+        connected(gateway.port) as second,
+    ):
+        await first.send(get())
+        await origin.arrived(1)
+        await second.send(get())
+        await eventually(gateway.metrics, lambda seen: seen.value("http_requests_in_flight") == 2)
+        clock.turn(8)
+        go.set()
+        assert (await first.response()).status == 200
+        await origin.arrived(2)
+        clock.turn(3)
+        assert (await second.response()).status == 504
+        assert (await deep(gateway))["failures"] == 0
+
+        await first.send(get())
+        await origin.arrived(3)
+        clock.turn(11)
+        assert (await first.response()).status == 504
+        assert (await deep(gateway))["failures"] == 1
