@@ -27,6 +27,7 @@ REQUEST_PATH = [
     "dataplane/headers.py",
     "dataplane/http1/body.py",
     "dataplane/http1/chunks.py",
+    "dataplane/http1/date.py",
     "dataplane/http1/deadlines.py",
     "dataplane/http1/downstream.py",
     "dataplane/http1/fields.py",

@@ -1,10 +1,12 @@
 """Answers on their way to the client: what an upstream said, streamed; what the gateway says, rendered in one place.
 
 Every answer carries the gateway's own lines: API version, the revision that served it, the correlation id, and limits.
+One without a Date gets ours: an intermediary with a clock must give it one (RFC 9110 6.6.1).
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -12,6 +14,7 @@ import orjson
 from dataplane.errors import TITLES, GatewayError, ResponseTooLarge
 from dataplane.headers import CRLF, edited_lines, framing_for
 from dataplane.http1.chunks import framed
+from dataplane.http1.date import DateLine
 from dataplane.http1.response_head import Framing
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 _STATUS_LINES: Final = {status: f"HTTP/1.1 {status} {title}".encode() for status, title in TITLES.items()}
 _OK: Final = b"HTTP/1.1 200 OK"
+_DATE: Final = DateLine()
 _JOINED: Final = 16 * 1024
 """Up to this size, one joined write is cheaper than several buffers."""
 UNCONFIGURED_LINES: Final = b"X-API-Version: 1.0.0\r\nX-Config-Version: 0\r\nX-Correlation-ID: "
@@ -80,6 +84,8 @@ def _head(x: Exchange, upstream: UpstreamConnection, framing_line: bytes) -> byt
         lines = edited_lines(lines, edits)
     first = _OK if status == 200 and reason == b"OK" else b"HTTP/1.1 %d %b" % (status, reason)
     own = own_lines(x)
+    if not upstream.head.dated and status >= 200 and (edits is None or b"date" not in edits.removed):
+        own += CRLF + _DATE.at(time.time())
     if framing_line:
         own += CRLF + framing_line
     if status == 101:
@@ -101,6 +107,7 @@ def send(x: Exchange, status: int, content_type: bytes, body: bytes, extra: tupl
         _STATUS_LINES.get(status) or b"HTTP/1.1 %d %b" % (status, TITLES.get(status, "").encode()),
         b"Content-Type: " + content_type,
         b"Content-Length: %d" % len(body),
+        _DATE.at(time.time()),
         own_lines(x),
         *extra,
     ]

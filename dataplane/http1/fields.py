@@ -30,6 +30,7 @@ class Role(IntEnum):
     VIA = 13
     CORRELATION_ID = 14
     MAX_FORWARDS = 15
+    DATE = 16
 
 
 # RFC 9110 7.6.1: what an intermediary must not forward, beside the fields that Connection names.
@@ -64,6 +65,7 @@ REQUEST_ROLES: Final = _SHARED | {
     b"x-consumer-name": Role.DROP,
 }
 RESPONSE_ROLES: Final = _SHARED | {
+    b"date": Role.DATE,
     b"te": Role.DROP,
     # The gateway's own words on every answer: an upstream cannot say them for it.
     b"x-api-version": Role.DROP,

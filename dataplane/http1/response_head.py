@@ -21,6 +21,7 @@ _CONTENT_LENGTH: Final = Role.CONTENT_LENGTH
 _TRANSFER_ENCODING: Final = Role.TRANSFER_ENCODING
 _CONNECTION: Final = Role.CONNECTION
 _UPGRADE: Final = Role.UPGRADE
+_DATE: Final = Role.DATE
 _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
 
 
@@ -36,7 +37,7 @@ class Framing(Enum):
 class ResponseHead:
     """One final answer's head: the lines to send on, and the framing fields taken out of them."""
 
-    __slots__ = ("chunked", "length", "length_line", "lines", "persistent", "upgrade")
+    __slots__ = ("chunked", "dated", "length", "length_line", "lines", "persistent", "upgrade")
 
     def __init__(self, fields: Headers) -> None:
         """Raises UpstreamError for framing that no honest origin sends."""
@@ -45,6 +46,7 @@ class ResponseHead:
         self.length_line = b""
         self.chunked = False
         self.upgrade = b""
+        self.dated = False  # it says when it was made
         self.persistent: bool | None = None  # what Connection says of it
         lines = self.lines
         named: list[bytes] = []
@@ -52,6 +54,9 @@ class ResponseHead:
             role = field.response_role
             if not role:
                 lines.append(field.prefix + value)
+            elif role is _DATE:
+                lines.append(field.prefix + value)
+                self.dated = True
             elif role is _CONTENT_LENGTH:
                 self.length = int(value)
                 self.length_line = field.prefix + value
@@ -73,6 +78,7 @@ class ResponseHead:
         self.persistent = False if b"close" in named else True if b"keep-alive" in named else None
         gone = set(named) - _PLAIN_CONNECTION
         if gone:
+            self.dated = self.dated and b"date" not in gone
             self.lines = [line for line in self.lines if line.partition(b":")[0].lower() not in gone]
 
     def framing(self, status: int, version: str, is_head: bool) -> Framing:
