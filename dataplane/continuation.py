@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Generator
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
 IN_TASK = object()
@@ -28,6 +29,18 @@ def arrival(awaited: Any) -> Generator[Any, None, None]:
 async def continued(begun: Coroutine[Any, Any, None], awaited: Any) -> None:
     """Run `begun` to its end; it has yielded `awaited` and stands there."""
     await _Rest(begun, awaited)
+
+
+def cancel(task: asyncio.Task[None]) -> None:
+    """Raise CancelledError where the coroutine waits that the task carries on.
+
+    A task that has not run yet would end by it without ever having touched what it carries, and that would wait for
+    ever: its first step goes before.
+    """
+    if getcoroutinestate(task.get_coro()) == CORO_CREATED:  # type: ignore[arg-type]  # of `continued`, so a coroutine
+        task.get_loop().call_soon(task.cancel)
+    else:
+        task.cancel()
 
 
 class Now:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Final
 
-from dataplane.continuation import arrival, continued
+from dataplane.continuation import arrival, cancel, continued
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
@@ -95,7 +95,7 @@ class Driver:
 
     def _cancel(self) -> None:
         if self._x.task is not None:
-            self._x.task.cancel()
+            cancel(self._x.task)
         elif not self._ended:
             try:
                 pending = self._errand.throw(asyncio.CancelledError())

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from dataplane.continuation import ENTER_TASK, GO_ON
+from dataplane.continuation import ENTER_TASK, GO_ON, cancel
 from dataplane.errors import GatewayError
 from dataplane.http1.body import NO_BODY, Body
 from dataplane.http1.fields import Headers
@@ -116,7 +116,7 @@ class Exchange:
             self.refusal = error
         elif self.task is not None:
             self.cancelled_by = error
-            self.task.cancel()
+            cancel(self.task)
         elif self.driver is not None:
             self.cancelled_by = error
             self.driver.cancel()

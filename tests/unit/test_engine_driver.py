@@ -10,7 +10,9 @@ import pytest
 
 from dataplane.continuation import ENTER_TASK, GO_ON
 from dataplane.driver import Arrival, Driver, Errand
+from dataplane.errors import RequestTimeout
 from dataplane.exchange import Exchange
+from dataplane.http1.downstream import DownstreamConnection
 
 
 def exchange() -> Exchange:
@@ -102,6 +104,26 @@ async def test_cancelling_raises_where_it_waits(via_task: bool) -> None:
     await asyncio.sleep(0)
     assert told == ["cancelled"]
     assert (x.task is not None) is via_task
+
+
+async def test_cancelling_reaches_a_task_that_has_not_run_yet() -> None:
+    """In the very turn in which the exchange became one: a deadline is looked at between two turns of the loop."""
+    told: list[str] = []
+
+    async def errand() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            told.append("cancelled")
+
+    x = Exchange(cast(DownstreamConnection, None), 0.0)
+    x.begun = True
+    x.driver = Driver(x, errand(), asyncio.get_running_loop())
+    x.driver.step()
+    assert x.task is not None
+    x.cancel(RequestTimeout())
+    await asyncio.wait([x.task])
+    assert told == ["cancelled"]
 
 
 async def test_anything_else_makes_it_a_task_that_keeps_its_place() -> None:
