@@ -68,13 +68,17 @@ class Group:
 
 
 class Batch:
-    """The groups of one call. `deadline`: when those who wait are told that there is no answer."""
+    """The groups of one call. `deadline`: when those who wait are told that there is no answer.
 
-    __slots__ = ("deadline", "groups")
+    `whole`: the script's text went with it, because Redis did not have it.
+    """
+
+    __slots__ = ("deadline", "groups", "whole")
 
     def __init__(self, groups: list[Group], deadline: float) -> None:
         self.groups = groups
         self.deadline = deadline
+        self.whole = False
 
     def words(self, *name: bytes) -> tuple[bytes, ...]:
         """The call of the script; `name`: EVALSHA and its hash, or EVAL and its text."""
@@ -103,6 +107,9 @@ class Batch:
         expected = sum([1 + 3 * len(group.granting) + len(group.counting) for group in self.groups])
         if not isinstance(numbers, list) or len(numbers) != expected:
             raise ValueError("the script's answer does not fit")
+        for number in numbers:
+            if not isinstance(number, (int, float)):
+                raise ValueError("the script's answer is not of numbers")
         at = 0
         for group in self.groups:
             at = group.told(numbers, at)

@@ -181,7 +181,8 @@ class Store:
                 self._fail(str(error), batch)
                 return
             self._flush()
-        elif reply.startswith(b"NOSCRIPT"):
+        elif reply.startswith(b"NOSCRIPT") and not batch.whole:
+            batch.whole = True
             self._send(self._link, batch, b"EVAL", SCRIPT)
         else:
             self._fail(reply.decode("utf-8", "replace"), batch)
