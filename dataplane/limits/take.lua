@@ -9,20 +9,23 @@
 
 local TOKEN_BUCKET, FIXED_WINDOW = 0, 1  -- else a sliding window
 local SLACK = 1e-9
+local PACKED_BYTES = 24
 
 local clock = redis.call("TIME")
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 
-local function opened(rule, kept)
+local function opened(rule, packed)
     local count = {algorithm = rule[1], limit = rule[2], window = rule[3], burst = rule[4]}
     local amount, at, before
+    local kept = packed and #packed == PACKED_BYTES  -- else another program's, or another version's
     if kept then
-        amount, at, before = struct.unpack("<ddd", kept)
+        amount, at, before = struct.unpack("<ddd", packed)
     end
     if count.algorithm == TOKEN_BUCKET then
         count.amount, count.at, count.before = count.burst, now, 0
         if kept then
             count.amount = math.min(count.burst, amount + math.max(0, now - at) * count.limit / count.window)
+            count.changed = now < at  -- the clock was put back, and the bucket fills from here on
         end
         return count
     end
@@ -34,6 +37,9 @@ local function opened(rule, kept)
         count.before = start - at < 1.5 * count.window and amount or 0
     else
         count.amount, count.at, count.before = amount, at, before
+        if at - start > 1.5 * count.window then  -- put back by far: nobody is to wait until then
+            count.at, count.changed = start, true
+        end
     end
     return count
 end
@@ -53,7 +59,7 @@ end
 
 local function take(count, requests)
     count.amount = count.amount + (count.algorithm == TOKEN_BUCKET and -requests or requests)
-    count.taken = true
+    count.changed = true
 end
 
 local function seconds_to_one(count)
@@ -67,9 +73,9 @@ local function seconds_to_one(count)
     end
     local fits = count.limit - 1 - count.amount
     if fits >= 0 and count.before > 0 then
-        return count.window * (1 - fits / count.before) - passed(count)
+        return count.window * (1 - fits / count.before) - (now - count.at)
     end
-    return 2 * count.window - passed(count) - count.window * (count.limit - 1) / count.amount
+    return 2 * count.window - (now - count.at) - count.window * (count.limit - 1) / count.amount
 end
 
 local function seconds_to_all(count)
@@ -114,7 +120,7 @@ for _, group in ipairs(asked.groups) do
 end
 
 for index, count in ipairs(counts) do
-    if count.taken then
+    if count.changed then
         -- A second more than it means something, against the rounding of clocks.
         local ttl = math.ceil(math.max(0, seconds_to_all(count)) * 1000) + 1000
         redis.call("SET", KEYS[index], struct.pack("<ddd", count.amount, count.at, count.before), "PX", ttl)

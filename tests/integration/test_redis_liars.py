@@ -1,4 +1,4 @@
-"""A store that speaks Redis' protocol and answers nonsense, too late, half or not at all: requests go on all the same."""
+"""A store that speaks Redis' protocol and answers nonsense, half, or not at all: requests go on all the same."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ LIES = {
 @pytest.mark.parametrize("mode", ["exact", "leased"])
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 async def test_a_reply_that_cannot_be_used_costs_no_request(lie: bytes, mode: str) -> None:
-    """The request is decided without the store, in time; the store is left alone, and found again once it answers well."""
+    """The request is decided without the store, in time; the store is found again once it answers well."""
     async with lied_to(mode) as (liar, gateway):
         liar.lies.append(lie)
         loop = asyncio.get_running_loop()

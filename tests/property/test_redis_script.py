@@ -45,14 +45,18 @@ class Scripted:
 
     def run(self, now: float, *groups: Group) -> list[Any]:
         """The script's numbers for these groups."""
-        words = [*Batch(list(groups), 0.0).words(b"EVAL", TIMED), orjson.dumps([str(int(now)), str(now % 1 * 1e6)])]
-        parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
-        self._connection.sendall(b"*%d\r\n" % len(parts) + b"".join(parts))
-        head = self._reader.readline()
+        words = Batch(list(groups), 0.0).words(b"EVAL", TIMED)
+        head = self.call(*words, orjson.dumps([str(int(now)), str(now % 1 * 1e6)]))
         assert head[:1] == b"$", head
         reply = self._reader.read(int(head[1:]) + 2)
         numbers: list[Any] = orjson.loads(reply)
         return numbers
+
+    def call(self, *words: bytes) -> bytes:
+        """The first line of Redis' reply."""
+        parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
+        self._connection.sendall(b"*%d\r\n" % len(parts) + b"".join(parts))
+        return self._reader.readline()
 
     def close(self) -> None:
         self._reader.close()
@@ -140,3 +144,31 @@ def test_what_one_refuses_costs_the_others_nothing(
             dark[index] -= fitting
             assert next(numbers) == expected - fitting
     assert next(numbers, None) is None
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+@pytest.mark.parametrize("back", [0.5, 61.0, 86_400.0])
+def test_a_clock_that_is_put_back_locks_nobody_out(redis: Scripted, algorithm: str, back: float) -> None:
+    """By NTP, or a failover to a Redis whose clock is behind: no wait is longer than two windows."""
+    rule = Rule(5, 60.0, 5, algorithm)
+    key = f"back {next(NAMES)}"
+    assert redis.run(EPOCH, grouped({key: rule}, 9, [key], []))[0] == 5
+    now = EPOCH - back
+    got, _, wait, reset = redis.run(now, grouped({key: rule}, 1, [key], []))
+    assert got == 0
+    assert 0.0 < wait <= 120.0
+    assert reset <= 180.0
+    assert redis.run(now + wait + 0.001, grouped({key: rule}, 1, [key], []))[0] == 1
+
+
+@pytest.mark.parametrize("kept", [("SET", b"x"), ("SET", b"x" * 40), ("SET", b""), ("RPUSH", b"x")])
+def test_what_somebody_else_wrote_is_no_count(redis: Scripted, kept: tuple[str, bytes]) -> None:
+    """A key that another program has put there, or a version that packs otherwise: it begins anew, alone."""
+    rules = {f"foreign {next(NAMES)}": Rule(5, 60.0, 5), f"own {next(NAMES)}": Rule(5, 60.0, 5)}
+    foreign, own = rules
+    word, value = kept
+    redis.call(word.encode(), foreign.encode(), value)
+    both = [grouped(rules, 3, [key], []) for key in (foreign, own)]
+    numbers = redis.run(EPOCH, *both)
+    assert (numbers[0], numbers[4]) == (3, 3)
+    assert redis.run(EPOCH, grouped(rules, 3, [foreign], []))[0] == 2
