@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from shared.route_names import MAX_LENGTH
 from shared.suggestion import near
@@ -194,10 +194,22 @@ def web_url(value: str) -> str | None:
 
 
 def redis_url(value: str) -> str | None:
-    """redis://, rediss:// or unix://."""
-    if re.fullmatch(r"(?:rediss?|unix)://[^\s]+", value):
-        return None
-    return f"{value!r} is no Redis URL; write redis://host:6379"
+    """redis://, rediss:// or unix://; port and database are numbers. It may hold a password: nothing of it is told."""
+    if not re.fullmatch(r"(?:rediss?|unix)://[^\s]+", value):
+        return "it is no Redis URL; write redis://host:6379"
+    try:
+        parts = urlsplit(value)
+        sound = parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        return "its port is no number from 1 to 65535; write redis://host:6379, and a password with %2F for / and so on"
+    if parts.scheme == "unix" and (parts.hostname or len(parts.path) < 2):
+        return "it names no socket; write unix:///run/redis.sock"
+    database = parse_qs(parts.query).get("db", [""])[0] or ("" if parts.scheme == "unix" else parts.path.strip("/"))
+    if database and not re.fullmatch(r"[0-9]{1,9}", database):
+        return "its database is no number; write redis://host:6379/0"
+    return None
 
 
 def sha256_hex(value: str) -> str | None:
