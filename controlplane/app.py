@@ -6,13 +6,9 @@ Everything that can refuse (state directory, configuration, ports) comes before 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
-from uuid import uuid4
 
 from aiohttp import web
 from grpc import aio
@@ -30,8 +26,8 @@ from controlplane.grpc_admin import Admin
 from controlplane.listener import grpc_port, plaintext_warnings, rest_socket, rest_tls
 from controlplane.nodes import Nodes
 from controlplane.plane import Plane
-from controlplane.presence import Presence
 from controlplane.publisher import Publisher
+from controlplane.replicas import Job, joined
 from controlplane.rest import application
 from controlplane.rollout.records import Records
 from controlplane.rollout.rollouts import TICK, Rollouts
@@ -41,10 +37,8 @@ from controlplane.skew import warnings
 from controlplane.source import DatabaseSource, FileSource, Source
 from controlplane.state import locked
 from controlplane.store.audit import Audit
-from controlplane.store.database import Database, DatabaseGone
 from controlplane.store.file import FileStore
 from controlplane.store.migrate import opened
-from controlplane.store.notify import follow
 from controlplane.store.sql import SqlStore
 from controlplane.telemetry import Reports, TelemetryServer
 from controlplane.traffic import Traffic
@@ -57,7 +51,6 @@ DRAIN_SECONDS = 3.0
 """How long nodes have to leave by themselves at the end; they reconnect elsewhere, or serve on without."""
 STOP_SECONDS = 1.0
 """How long requests that are still running have after that."""
-Job = Callable[[], Coroutine[Any, Any, None]]
 POLL, SQLITE_POLL = 5.0, 1.0
 """Seconds between looks at the database for what others committed. PostgreSQL tells; SQLite does not, and is near."""
 SERVICES = (DISCOVERY, "flexgate.v1.Telemetry", "flexgate.v1.Enrolment", "flexgate.v1.Admin")
@@ -101,7 +94,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         gate.peer = trust.callers.peer
         nodes = Nodes()
         rollouts = Rollouts(records, service, publisher, nodes, events, tick=min(TICK, settings.heartbeat))
-        jobs: list[Job] = [publisher.run, partial(follow, database, publisher.poke), *auth.jobs, *tls.jobs]
+        jobs: list[Job] = [publisher.run, *auth.jobs, *tls.jobs]
         source: Source = DatabaseSource(database.name)
         if settings.config is not None:
             source = await _followed(FileSource(settings.config, service, events, audit=audit), jobs)
@@ -111,6 +104,9 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         await service.warm()
         await auth.start(settings.state_dir)  # last of what may refuse: a start that came to nothing makes no token
 
+        joining = joined(database, nodes, publisher, store, settings.heartbeat)
+        reach, told = await stack.enter_async_context(joining)
+        jobs += told
         reports = Reports(traffic, events)
         plane = Plane(
             service,
@@ -124,11 +120,10 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             audit,
             auth,
             rollouts,
+            reach,
             trust.register,
             {name: files for name, files in (("rest", tls.files), ("grpc", trust.files)) if files is not None},
         )
-        if not database.is_sqlite:
-            jobs.append(await stack.enter_async_context(_present(database, nodes, settings.heartbeat)))
         service.advise = lambda changes: warnings(changes, plane.nodes.lacking())
         discovery = Discovery(publisher, plane.nodes, events, admission=trust.admission, interval=settings.heartbeat)
         checks = _add_services(port.server, plane, discovery, trust)
@@ -154,25 +149,11 @@ async def _drained(discovery: Discovery, server: aio.Server, background: list[as
         task.cancel()
 
 
-def _replica() -> str:
-    """A name for this process that no other has."""
-    return f"{socket.gethostname()}/{uuid4().hex[:8]}"
-
-
 async def _followed(source: FileSource, jobs: list[Job]) -> FileSource:
     """A file that is read now, and from then on whenever it changes; ConfigError where it is bad now."""
     await source.load()
     jobs.append(source.run)
     return source
-
-
-@asynccontextmanager
-async def _present(database: Database, nodes: Nodes, interval: float) -> AsyncIterator[Job]:
-    """What tells the other replicas of this one's nodes; after the block they are told that it is over."""
-    presence = Presence(database, nodes, _replica(), interval=interval)
-    yield presence.run
-    with suppress(DatabaseGone):  # without a database they find out by themselves
-        await presence.leave()
 
 
 def _read_only(settings: Settings) -> str:

@@ -6,15 +6,16 @@ version does not know, a bug. docs/concepts/configuration-stream.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from controlplane.asking import Asking
 from controlplane.nodes import Node
 from controlplane.plan import Plan
+from controlplane.reach import Reach, Target
 from controlplane.snapshot import Snapshot, batches
 from controlplane.views import Views
 from shared.pb.admin_pb2 import NodeVerdict
-from shared.pb.discovery_pb2 import Answer, Ask, ControlMessage, DryRun
+from shared.pb.discovery_pb2 import Answer, Ask, ControlMessage, DryRun, ResourceKey
+from shared.pb.replica_pb2 import ProposedChange, ReplicaQuestion
 
 SECONDS = 10.0
 """What nodes have to answer unless told otherwise; 10 000 new routes take about one."""
@@ -56,13 +57,34 @@ def _parts(snapshot: Snapshot, id_: str, base: int) -> Iterator[bytes]:
         yield ControlMessage(ask=Ask(id=id_, dry_run=part)).SerializeToString()
 
 
-async def dry_run(asking: Asking, nodes: Iterable[Node], views: Views, seconds: float = SECONDS) -> list[NodeVerdict]:
-    """What each node says to the table that it would get; by name. `views`: those of Publisher.trial."""
-    replies = await asking.each(nodes, Trial(views).messages, seconds)
+async def dry_run(
+    reach: Reach,
+    targets: Sequence[Target],
+    views: Views,
+    change: Callable[[], ProposedChange],
+    seconds: float = SECONDS,
+) -> list[NodeVerdict]:
+    """What each node says to the table that it would get; by name.
+
+    `views`: those of Publisher.trial. `change`: the same for other replicas, made where some of the nodes are there.
+    """
+    replies = await reach.each(targets, Trial(views).messages, lambda: ReplicaQuestion(dry_run=change()), seconds)
     return [_verdict(name, reply) for name, reply in sorted(replies.items())]
 
 
-def concerned(plan: Plan, nodes: Iterable[Node], views: Views | None) -> list[Node]:
+def proposed(plan: Plan) -> ProposedChange:
+    """A plan as another replica makes the same table of it."""
+    gone = [one.key for one in plan.changes if one.after is None]
+    return ProposedChange(
+        store_epoch=plan.epoch,
+        base_revision=plan.revision,
+        upserts=[one.after for one in plan.changes if one.after is not None],
+        removes=[ResourceKey(kind=kind, name=name) for kind, name in gone],
+        digest=plan.table.digest,
+    )
+
+
+def concerned(plan: Plan, nodes: Iterable[Target], views: Views | None) -> list[Target]:
     """The nodes that a plan may change something for."""
     if not plan.steps:
         return []

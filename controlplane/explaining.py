@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controlplane.asking import Asking
+from controlplane.asking import Encode
 from controlplane.nodes import Node
+from controlplane.reach import Reach
 from shared.pb.admin_pb2 import ExplainResponse, NodeExplanation
 from shared.pb.discovery_pb2 import Answer, Ask, ControlMessage
 from shared.pb.explain_pb2 import Explanation, SampleRequest
+from shared.pb.replica_pb2 import ReplicaQuestion
 
 SECONDS = 3.0
 MOST_NODES = 50
@@ -23,20 +25,26 @@ class NobodyAnsweredError(Exception):
     """No node could be asked, or none answered; the text tells each reason."""
 
 
-async def explain(
-    asking: Asking, nodes: Sequence[Node], request: SampleRequest, seconds: float = SECONDS
-) -> ExplainResponse:
-    """What the nodes say; the one that tells the way is the one at the newest revision, a match before a miss.
+def asks(request: SampleRequest) -> Encode:
+    """The question about this request, the same for all nodes."""
+
+    def encode(_: Node, id_: str) -> Sequence[bytes]:
+        return (ControlMessage(ask=Ask(id=id_, explain=request)).SerializeToString(),)
+
+    return encode
+
+
+async def explain(reach: Reach, request: SampleRequest, seconds: float = SECONDS) -> ExplainResponse:
+    """What the nodes of all replicas say; the one that tells the way is the one at the newest revision, a match before
+    a miss.
 
     Raises NobodyAnsweredError.
     """
-    if not nodes:
+    targets = reach.targets()
+    if not targets:
         raise NobodyAnsweredError("no data plane is connected, and only a data plane can tell what it would do")
-
-    def ask(_: Node, id_: str) -> Sequence[bytes]:
-        return (ControlMessage(ask=Ask(id=id_, explain=request)).SerializeToString(),)
-
-    replies = await asking.each(nodes[:MOST_NODES], ask, seconds)
+    asked = targets[:MOST_NODES]
+    replies = await reach.each(asked, asks(request), lambda: ReplicaQuestion(explain=request), seconds)
     told = {name: reply.explain for name, reply in sorted(replies.items()) if isinstance(reply, Answer)}
     if not told:
         reasons = "; ".join(f"{name}: {reply}" for name, reply in sorted(replies.items()))
@@ -44,7 +52,7 @@ async def explain(
     teller = max(told, key=lambda name: (told[name].matched, told[name].revision))
     each = [_of_node(name, told.get(name), reply) for name, reply in sorted(replies.items())]
     return ExplainResponse(
-        node=teller, explanation=told[teller], nodes=each, more_nodes=max(0, len(nodes) - MOST_NODES)
+        node=teller, explanation=told[teller], nodes=each, more_nodes=max(0, len(targets) - MOST_NODES)
     )
 
 

@@ -64,6 +64,6 @@ class Admin(AccessVerbs, TrustVerbs, RolloutVerbs, ConfigVerbs, HistoryVerbs):
 
     async def Explain(self, request: ExplainRequest, context: Context) -> ExplainResponse:
         try:
-            return await explain(self._plane.asking, self._plane.nodes.connected(), request.request)
+            return await explain(self._plane.reach, request.request)
         except NobodyAnsweredError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -18,7 +19,7 @@ from grpc import aio
 from controlplane.auth.grpc_gate import actor_of
 from controlplane.catalogue import Catalogue
 from controlplane.changes import Change, Changed, Delete, Json, Once, Put, etag_of
-from controlplane.dry_run import concerned, dry_run
+from controlplane.dry_run import concerned, dry_run, proposed
 from controlplane.filters import FILTERS, wanted
 from controlplane.grpc_errors import telling
 from controlplane.keys import Keys, NewKey
@@ -200,8 +201,9 @@ class ConfigVerbs(AdminServicer):
 
     async def _planned(self, plan: Plan, *, ask: bool) -> pb.WriteResponse:
         views = self._plane.publisher.trial(plan.table)
-        nodes = concerned(plan, self._plane.nodes.connected(), views)
-        verdicts = await dry_run(self._plane.asking, nodes, views) if ask and views is not None else []
+        reach, change = self._plane.reach, partial(proposed, plan)
+        nodes = concerned(plan, reach.targets(), views)
+        verdicts = await dry_run(reach, nodes, views, change) if ask and views is not None else []
         return pb.WriteResponse(
             revision=plan.revision,
             dry_run=True,

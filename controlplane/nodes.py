@@ -169,8 +169,9 @@ class Nodes:
         return self._known[said][0]
 
     def lacking(self) -> dict[str, frozenset[str]]:
-        """The fields that each connected node cannot do, where there are any."""
-        found = {node.id: self.lacks(node) for node in self.connected()}
+        """The fields that each connected node, here or elsewhere, cannot do, where there are any."""
+        there = {name: frozenset(other.lacks) for name, other in self.others().items() if other.connected}
+        found = there | {node.id: self.lacks(node) for node in self.connected()}
         return {name: fields for name, fields in found.items() if fields}
 
     def lacks(self, node: Node) -> frozenset[str]:

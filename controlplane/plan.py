@@ -41,7 +41,8 @@ class Step:
 class Plan:
     """`revision` is the one that it changes. `groups`: the node groups that are affected; None: every node is.
 
-    `guard` says why the change would be refused without `force`; empty: it would not. `table` is what there would be.
+    `guard` says why the change would be refused without `force`; empty: it would not. `table` is what there would be,
+    `changes` what makes it of the revision, `epoch` the line that this one is of.
     """
 
     revision: int
@@ -50,6 +51,8 @@ class Plan:
     groups: frozenset[str] | None = frozenset()
     guard: str = ""
     table: Table = field(default_factory=Table, repr=False, compare=False)
+    changes: tuple[Changed, ...] = field(default=(), repr=False, compare=False)
+    epoch: str = ""
 
 
 def steps_of(changes: Iterable[Changed]) -> tuple[Step, ...]:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controlplane.asking import Asking
 from controlplane.auth.parts import Auth
 from controlplane.certificate import CertificateFiles
 from controlplane.events import Events
 from controlplane.nodes import Nodes
 from controlplane.publisher import Publisher
+from controlplane.reach import Reach
 from controlplane.rollout.rollouts import Rollouts
 from controlplane.service import Service
 from controlplane.source import Source
@@ -38,11 +38,11 @@ class Plane:
     audit: Audit
     auth: Auth
     rollouts: Rollouts
+    reach: Reach
     register: Register | None = None
     """Of enrolled nodes; None where the gRPC port has no TLS, and so no node can enrol."""
     certificates: Mapping[str, CertificateFiles] = field(default_factory=dict)
     """Those that operators gave, by the port that shows them: rest, grpc."""
-    asking: Asking = field(default_factory=Asking)
     started: float = field(default_factory=time.monotonic)
 
     @property

@@ -271,6 +271,8 @@ class Service:
             groups_of(changes),
             guard(changes, self._index),
             after,
+            tuple(changes),
+            base.epoch if base else "",
         )
         return Prepared(drafted.draft, after, plan)
 

@@ -53,7 +53,7 @@ class NodesRest:
         known_parameters(request)
         try:
             sample = read(orjson.loads(await request.read()))
-            answer = await explain(self._plane.asking, self._plane.nodes.connected(), sample)
+            answer = await explain(self._plane.reach, sample)
         except (orjson.JSONDecodeError, BadQuestion) as error:
             raise Problem(400, str(error)) from error
         except NobodyAnsweredError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from controlplane.changes import Changed, Once, etag_of
-from controlplane.dry_run import concerned, dry_run
+from controlplane.dry_run import concerned, dry_run, proposed
 from controlplane.keys import NewKey
 from controlplane.plan import Plan, Step
 from controlplane.plane import Plane
@@ -91,7 +92,7 @@ class Writing:
     async def planned(self, plan: Plan, *, ask: bool) -> Json:
         """A plan as JSON; `ask`: with what the nodes that it concerns say to it."""
         views = self._plane.publisher.trial(plan.table)
-        nodes = concerned(plan, self._plane.nodes.connected(), views)
+        nodes = concerned(plan, self._plane.reach.targets(), views)
         body: Json = {
             "dryRun": True,
             "revision": plan.revision,
@@ -102,7 +103,8 @@ class Writing:
             "needsForce": plan.guard,
         }
         if ask:
-            verdicts = await dry_run(self._plane.asking, nodes, views) if views is not None else []
+            reach, change = self._plane.reach, partial(proposed, plan)
+            verdicts = await dry_run(reach, nodes, views, change) if views is not None else []
             body["verdicts"] = [rendered(verdict) for verdict in verdicts]
         return body
 

@@ -20,7 +20,7 @@ from tests.e2e.process import DEADLINE, Process, running
 from tests.support.client import ask, get, post
 
 TOKEN = "admin-token-of-the-tests"
-JSON = "Content-Type: application/json"
+JSON, YAML = "Content-Type: application/json", "Content-Type: application/yaml"
 _PAUSE = 0.02
 """Seconds between two questions: polling must not take the processor from what is tested."""
 
@@ -37,6 +37,13 @@ class Replica:
         """The JSON at a path of the REST API."""
         lines = "Connection: close", f"Authorization: Bearer {TOKEN}"
         answer = await ask(self.port, get(path, *lines, host="127.0.0.1"))
+        assert answer.status == 200, (path, answer.status, answer.body)
+        return answer.json
+
+    async def post(self, path: str, body: str, kind: str = JSON) -> Any:
+        """The JSON that a POST answers."""
+        lines = "Connection: close", f"Authorization: Bearer {TOKEN}", kind
+        answer = await ask(self.port, post(body.encode(), path, *lines))
         assert answer.status == 200, (path, answer.status, answer.body)
         return answer.json
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from tests.e2e.data_plane import data_plane
 from tests.e2e.load import under_load
 from tests.e2e.origin import echo
 from tests.e2e.outcome import Outcome
-from tests.e2e.replicas import replicas, written
+from tests.e2e.process import DEADLINE
+from tests.e2e.replicas import YAML, replicas, written
 from tests.support.origin import serving
 from tests.support.postgres import Postgres
 
@@ -84,6 +86,42 @@ async def test_revoked_at_one_replica_cut_at_the_other(tmp_path: Path, postgres:
             await load.more(50)
         outcome.load(load)
         assert load.failures == []
+
+
+async def test_questions_reach_nodes_of_a_replica_until_it_dies(
+    tmp_path: Path, postgres: Postgres, outcome: Outcome
+) -> None:
+    """Explain and dry run at one replica have the nodes of both. The other one freezes and is killed in the middle of a
+    question: what its node would say is missing, with the replica's name, no later than the deadline.
+    """
+    url = await postgres.create()
+    async with serving(echo) as origin, AsyncExitStack() as stack:
+        await written(url, configured(origin.url, 1))
+        one, two = await stack.enter_async_context(replicas(tmp_path, url, 2))
+        for name, replica in (("a", one), ("b", two)):
+            token, fingerprint = await one.token()
+            flags = "--enrol-token", token, "--ca-fingerprint", fingerprint
+            await stack.enter_async_context(data_plane(replica.address, tmp_path, name, *flags))
+        shown = await one.nodes(lambda shown: [node["state"] for node in shown] == ["current", "current"])
+        [name] = [node["replica"] for node in shown if node["id"] == "b"]
+
+        async def explained() -> dict[str, str]:
+            answer = await one.post("/api/explain", '{"path": "/x"}')
+            return {node["node"]: node.get("reason", "") for node in answer["nodes"]}
+
+        assert await explained() == {"a": "", "b": ""}
+        tried = await one.post("/api/config/apply?dryRun=nodes", configured(origin.url, 2), YAML)
+        assert {verdict["node"]: verdict.get("accepted") for verdict in tried["verdicts"]} == {"a": True, "b": True}
+        outcome.struck("a replica frozen, and killed while it is asked")
+        two.process.signal(signal.SIGSTOP)
+        asked = asyncio.create_task(explained())
+        await asyncio.sleep(0)  # it is on its way
+        await two.process.kill()
+        async with asyncio.timeout(DEADLINE):
+            assert await asked == {"a": "", "b": f"its control plane {name} did not answer within 3 s"}
+        await one.nodes(lambda shown: [node["connected"] for node in shown] == [True, False])
+        assert await explained() == {"a": ""}
+        outcome.recovered()
 
 
 async def test_replicas_that_start_together(tmp_path: Path, postgres: Postgres) -> None:

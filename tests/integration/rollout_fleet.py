@@ -166,14 +166,16 @@ class Fleet:
 
 
 @asynccontextmanager
-async def control_plane(url: str, directory: Path) -> AsyncIterator[tuple[ControlPlane, aio.Channel]]:
+async def control_plane(
+    url: str, directory: Path, beat: float = BEAT
+) -> AsyncIterator[tuple[ControlPlane, aio.Channel]]:
     """A control plane over this database that beats fast, and a channel to it."""
     settings = Settings(
         database=url,
         state_dir=directory,
         port=0,
         grpc_port=0,
-        heartbeat=BEAT,
+        heartbeat=beat,
         admin_token=BOSS,
         api_rate_limit=0,
     )

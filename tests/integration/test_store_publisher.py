@@ -14,6 +14,7 @@ from controlplane.publisher import Publisher
 from controlplane.store.consistency import findings
 from controlplane.store.database import DatabaseGone
 from controlplane.store.notify import follow
+from controlplane.store.sql import CHANNEL
 from tests.integration.controlplane_node import NodeClient, until
 from tests.integration.test_controlplane_app import rest
 from tests.integration.test_store_app import serving
@@ -31,7 +32,7 @@ async def following(parts: Plane, probe: float = NEVER) -> AsyncIterator[Publish
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(publisher.run()),
-            tasks.create_task(follow(parts.database, publisher.poke, probe=probe)),
+            tasks.create_task(follow(parts.database, {CHANNEL: publisher.poke}, probe=probe)),
         ]
         yield publisher
         for task in running:
@@ -71,7 +72,7 @@ async def test_looking_finds_what_nobody_tells(tmp_path: Path) -> None:
     """On SQLite a second control plane over the same file finds commits by looking."""
     url = f"sqlite:///{tmp_path}/flexgate.db"
     async with plane(url) as first, plane(url) as second:
-        await follow(second.database, lambda: None)  # returns: there is nothing to listen to
+        await follow(second.database, {CHANNEL: lambda: None})  # returns: there is nothing to listen to
         publisher = Publisher(second.store, poll=0.01)
         looking = asyncio.create_task(publisher.run())
         await first.commit(upstream("u"))

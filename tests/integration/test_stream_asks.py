@@ -11,9 +11,11 @@ from grpc import aio
 from controlplane.asking import MOST_WAITING, Asking
 from controlplane.dry_run import dry_run
 from controlplane.explaining import NobodyAnsweredError, explain
+from controlplane.reach import Reach
 from shared.pb.admin_pb2 import NodeVerdict
 from shared.pb.discovery_pb2 import Answer, NodeMessage
 from shared.pb.explain_pb2 import SampleRequest
+from shared.pb.replica_pb2 import ProposedChange
 from shared.table import Table
 from tests.integration.controlplane_node import NodeClient, Server, serving, until
 from tests.integration.stream_control_plane import node
@@ -27,7 +29,8 @@ async def tried(
     """The verdicts of all connected nodes on a table."""
     views = server.publisher.trial(wanted)
     assert views is not None
-    return await dry_run(asking or Asking(), server.nodes.connected(), views, seconds)
+    reach = Reach(server.nodes, asking=asking)
+    return await dry_run(reach, reach.targets(), views, ProposedChange, seconds)
 
 
 async def test_a_node_tries_a_change_and_does_not_serve_it(tmp_path: Path) -> None:
@@ -146,14 +149,14 @@ async def test_explain_asks_the_nodes(tmp_path: Path) -> None:
     async with serving() as server:
         await server.publish(table("a"))
         with pytest.raises(NobodyAnsweredError, match="no data plane is connected"):
-            await explain(Asking(), server.nodes.connected(), SampleRequest(path="/a"))
+            await explain(Reach(server.nodes), SampleRequest(path="/a"))
         async with node(tmp_path, server.target):
             await until(lambda: server.nodes.states(1)["current"] == 1)
-            answer = await explain(Asking(), server.nodes.connected(), SampleRequest(path="/a"))
+            answer = await explain(Reach(server.nodes), SampleRequest(path="/a"))
             assert (answer.node, answer.explanation.route, answer.explanation.revision) == ("n/0", "a", 1)
             assert [(each.node, each.route) for each in answer.nodes] == [("n/0", "a")]
             with pytest.raises(NobodyAnsweredError, match="n/0: explaining failed: ZeroDivisionError"):
-                await explain(Asking(), server.nodes.connected(), SampleRequest(path="/bug"))
+                await explain(Reach(server.nodes), SampleRequest(path="/bug"))
 
 
 async def test_a_base_that_moved_is_a_reason(tmp_path: Path) -> None:
@@ -168,6 +171,7 @@ async def test_a_base_that_moved_is_a_reason(tmp_path: Path) -> None:
             await one.until(lambda: one.target.revision == 2, "revision 2")
             known.acked = 1
             assert views is not None
-            [verdict] = await dry_run(Asking(), [known], views, DEADLINE)
+            reach = Reach(server.nodes)
+            [verdict] = await dry_run(reach, reach.targets(), views, ProposedChange, DEADLINE)
             assert verdict.reason == "the change starts from revision 1, and this node serves revision 2"
             assert one.target.compiled == []
