@@ -119,8 +119,10 @@ class ClientGone(GatewayError):
 
 
 class MethodUnknown(GatewayError):
+    """Right behind the end of a long request; anywhere else every method is forwarded (http1/methods.py)."""
+
     status, source, kind, close = 501, Source.DOWNSTREAM, "method_unknown", True
-    message = "The method is not known to this gateway"
+    message = "This method cannot be pipelined behind so long a request: send it on another connection"
 
 
 class VersionNotSupported(GatewayError):

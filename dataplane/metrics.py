@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from dataplane.errors import GatewayError
+from dataplane.http1.methods import KNOWN, OTHER
 from shared.histogram import BOUNDS
 from shared.pb.telemetry_pb2 import Histogram, RouteCounts
 
@@ -87,7 +88,7 @@ class RouteTraffic:
         """Count one finished request."""
         cell = self._cells.get((method, status))
         if cell is None:
-            cell = self._cells[method, status] = Cell((self.route, method, status))
+            cell = self._first(method, status)
         if not cell.touched:
             cell.touched = True
             self._traffic.touched.append(cell)
@@ -99,6 +100,15 @@ class RouteTraffic:
             cell.buckets[bucket] = cell.buckets.get(bucket, 0) + every
         cell.request_bytes += request_bytes
         cell.response_bytes += response_bytes
+
+    def _first(self, method: str, status: int) -> Cell:
+        """A cell for what was not counted before; methods that clients invent share one."""
+        if method and method not in KNOWN:  # "": of a request that was refused before it was read
+            method = OTHER
+        cell = self._cells.get((method, status))
+        if cell is None:
+            cell = self._cells[method, status] = Cell((self.route, method, status))
+        return cell
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(self._cells.values())

@@ -20,6 +20,8 @@ MAX_BODY_SIZE: Final = 10 * _MB
 MAX_HEADER_SIZE: Final = 8 * _KB
 MAX_HEADERS_SIZE: Final = 32 * _KB
 MAX_CONNECTIONS: Final = 10_000
+LONGEST_METHOD: Final = 32
+"""Characters, not configurable; the longest method that is registered has 17."""
 DRAIN_TIMEOUT: Final = 30_000
 SYSTEM_ENDPOINTS: Final = True
 TLS_MIN_VERSION: Final = "1.2"

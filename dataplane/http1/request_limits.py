@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
-from dataplane.errors import BadRequest, GatewayError, HeadersTooLarge, MethodUnknown, TargetTooLong
+from dataplane.errors import BadRequest, GatewayError, HeadersTooLarge, TargetTooLong
 from dataplane.http1 import parser as http
 
 if TYPE_CHECKING:
     from dataplane.runtime import ConnectionLimits
 
 _CHUNK_OVERHEAD: Final = 16 * 1024
-_UNKNOWN_METHOD: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32} [/*h]")
 _TLS_HANDSHAKE: Final = b"\x16\x03"
 
 
@@ -40,9 +38,6 @@ def refusal_of(error: http.HttpParserError, data: bytes) -> GatewayError:
         return cause
     if cause is not None:
         raise RuntimeError("a parser callback failed") from cause
-    if isinstance(error, http.HttpParserInvalidMethodError):
-        if data.startswith(_TLS_HANDSHAKE):
-            return BadRequest("TLS was spoken on a port that expects plain HTTP")
-        if _UNKNOWN_METHOD.match(data.lstrip(b"\r\n")):
-            return MethodUnknown()
+    if isinstance(error, http.HttpParserInvalidMethodError) and data.startswith(_TLS_HANDSHAKE):
+        return BadRequest("TLS was spoken on a port that expects plain HTTP")
     return BadRequest(detail=str(error))

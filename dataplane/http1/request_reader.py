@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dataplane.errors import BadRequest, BodyTooLarge, GatewayError
+from dataplane.errors import BadRequest, BodyTooLarge, GatewayError, MethodUnknown
 from dataplane.exchange import Exchange
 from dataplane.http1 import parser as http
 from dataplane.http1.body import Body
 from dataplane.http1.fields import FIELDS, Headers
+from dataplane.http1.methods import KNOWN, STAND_IN, start_of_last, unknown_method
 from dataplane.http1.request_head import MOST_FIELDS, check_sizes, check_version, examine
 from dataplane.http1.request_limits import framing_error, partial_head_error, refusal_of
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _FIRST_LINE_END: Final = b" HTTP/1.1"
 _MOST_PIPELINED_AT_ONCE: Final = 512
 """In one read: each costs about a kilobyte, so this bounds what a connection can cost before it is held."""
+_MOST_KEPT: Final = 16 * 1024
+"""Bytes of a message in several reads that are kept, to find where the next one begins."""
 
 
 class RequestReader:
@@ -43,30 +46,46 @@ class RequestReader:
         self._measure = self._priming = self._known_version = False
         self._head_bytes = self._accounted = 0
         self._skipped: int | None = None
+        self._kept: bytes | None = b""  # brings a new parser to where this one was before the read; None: too much
+        self._unread = b""  # the beginning of a method that the parser does not know
+        self._method = ""  # such a method, for which another stands in
 
     def feed(self, data: bytes) -> None:
         """Read on."""
+        while data:
+            data = self._read(data)
+
+    def _read(self, data: bytes) -> bytes:
+        """Give the parser these bytes; returns those that are left for another one."""
+        before = self.reading
         was_in_head = self.in_head
         if was_in_head or len(data) > self._limits.smallest:
+            if self._unread:
+                return self._read_method(self._unread + data)
             self._measure = True
             self._accounted = 0
-        elif self.reading is None:
+        elif before is None:
             # One line of one request: the parser would format the version for every one.
             self._known_version = data.endswith(_FIRST_LINE_END, 0, data.find(b"\r\n"))
         try:
             self._parser.feed_data(data)
         except http.HttpParserUpgrade as pause:
-            self._leave_parser(data[pause.args[0] :])
+            return self._leave_parser(data[pause.args[0] :])
         except http.HttpParserError as error:
-            self.refuse(refusal_of(error, data))
-            return
-        if self.in_head:
-            self._count_head(len(data) if was_in_head else 0)
-        else:
-            if self.reading is not None:
-                self.connection.set_deadline()
-            if self._measure:
-                self._count_framing(len(data))
+            return self._stopped(error, data, b"" if before is None else self._kept)
+        if self.reading is not None:
+            self._keep(data, b"" if before is None else self._kept)
+            if self.in_head:
+                self._count_head(len(data) if was_in_head else 0)
+                return b""
+            self.connection.set_deadline()
+        if self._measure:
+            self._count_framing(len(data))
+        return b""
+
+    def _keep(self, data: bytes, kept: bytes | None) -> None:
+        """A message is not whole yet."""
+        self._kept = kept + data if kept is not None and len(kept) + len(data) <= _MOST_KEPT else None
 
     def refuse(self, error: GatewayError) -> None:
         """Nothing more on this connection can be understood: answer what can be answered, then close."""
@@ -126,6 +145,10 @@ class RequestReader:
             if self._known_version:
                 self._known_version = False  # of this one
             else:
+                if self._method:
+                    x.method, self._method = self._method, ""
+                elif x.method not in KNOWN:  # the parser takes these with another protocol
+                    raise BadRequest("The protocol is not HTTP")
                 x.http11 = check_version(parser.get_http_version())
             if self._measure or len(x.headers) > MOST_FIELDS:
                 self._accounted += check_sizes(x, self._limits)
@@ -159,24 +182,59 @@ class RequestReader:
 
     # ---- when parsing ends, goes wrong, or goes on elsewhere
 
-    def _leave_parser(self, rest: bytes) -> None:
+    def _stopped(self, error: http.HttpParserError, data: bytes, kept: bytes | None) -> bytes:
+        """The parser takes no more: for a method that it does not know, or because this is not HTTP."""
+        in_line = self.in_head and not self._headers and http.raised_by_callback(error) is None
+        if in_line and not self._method and kept is not None:
+            text = kept + data
+            return self._read_method(text[start_of_last(text) :], error)
+        unfound = kept is None and isinstance(error, http.HttpParserInvalidMethodError)
+        self.refuse(MethodUnknown() if unfound else refusal_of(error, data))
+        return b""
+
+    def _read_method(self, text: bytes, error: http.HttpParserError | None = None) -> bytes:
+        """A request begins here with a method that the parser does not know: another one stands in for it."""
+        try:
+            method = unknown_method(text)
+        except BadRequest as refusal:
+            self.refuse(refusal)
+            return b""
+        if method is None:
+            self._unread = text
+            return b""
+        if not method:
+            self.refuse(refusal_of(error, text) if error is not None else BadRequest())
+            return b""
+        self._unread = self._url = b""
+        self._method = method.decode()
+        self._known_version = False
+        self._parser = parser = http.HttpRequestParser(self)
+        self._priming = True
+        parser.feed_data(STAND_IN)
+        self._priming = False
+        self._kept = STAND_IN
+        if self.reading is not None:
+            self._headers = self.reading.headers
+        return text[len(method) :]
+
+    def _leave_parser(self, rest: bytes) -> bytes:
         """llhttp stops at every message with Upgrade or CONNECT: go on raw, or as HTTP when we do not switch."""
         x = self.connection.queue[-1]
         if x.upgrade is not None or x.method == "CONNECT":
             self.ended = True
             self.tail = rest
-            return
+            return b""
         self._parser = parser = http.HttpRequestParser(self)
         if self._skipped is not None:
             # Prime the new parser with the framing that the old one left out; its head is thrown away.
             framing = b"content-length: %d" % self._skipped if self._skipped > 0 else b"transfer-encoding: chunked"
+            self._kept = b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n"
             self._priming = True
-            parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n")
+            parser.feed_data(self._kept)
             self._priming = False
             self._skipped = None
             self._headers = self._trailers
-        if rest:
-            self.feed(rest)
+        return rest
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size

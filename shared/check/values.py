@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from shared.defaults import LONGEST_METHOD
 from shared.route_names import MAX_LENGTH
 from shared.suggestion import near
 
@@ -100,6 +101,8 @@ def method(value: str) -> str | None:
     """A request method that is proxied."""
     if value.upper() in ("CONNECT", "TRACE"):
         return f"{value} is never proxied (it answers 405); remove it"
+    if len(value) > LONGEST_METHOD:
+        return f"a method has at most {LONGEST_METHOD} characters; requests with a longer one are refused"
     return None if TOKEN.fullmatch(value) else f"{value!r} is no method; write one such as GET"
 
 

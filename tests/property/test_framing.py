@@ -16,6 +16,7 @@ import h11
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataplane.http1.methods import KNOWN
 from dataplane.paths import BadTarget, normalise
 from tests.support.client import RawClient, chunked, connected, get
 from tests.support.gateway import proxied
@@ -52,11 +53,13 @@ class Sent:
 NAMES = st.from_regex(r"X-[A-Z][A-Za-z0-9!#$%&'*+.^`|~-]{0,10}", fullmatch=True).filter(
     lambda name: not name.lower().startswith(("x-forwarded", "x-real", "x-correlation", "x-consumer"))
 )
+TAKEN = KNOWN | {"PRI"}
 VALUES = st.from_regex(r"([!-~\x80-\xff]([ \t!-~\x80-\xff]{0,20}[!-~\x80-\xff])?)?", fullmatch=True)
 FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=4)
 REQUESTS = st.builds(
     Sent,
-    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]),
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PURGE2", "PLAY", "F"])
+    | st.from_regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,32}", fullmatch=True).filter(lambda name: name.upper() not in TAKEN),
     target=st.from_regex(r"(/[a-z0-9]{1,5}){1,3}(\?[a-z=&%2F]{0,8})?", fullmatch=True),
     fields=FIELDS,
     chunks=st.none() | st.lists(st.binary(min_size=1, max_size=300), max_size=4),

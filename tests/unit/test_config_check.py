@@ -59,6 +59,7 @@ def one(text: str, path: str, part: str) -> None:
         ("{path: /a, hosts: ['1.2.3.999']}", "hosts[0]", "no IPv4 address"),
         ("{path: /a, hosts: ['*.1.2.3.4']}", "hosts[0]", "nothing lies below an IP address"),
         ("{path: /a, methods: [TRACE]}", "methods[0]", "never proxied"),
+        ("{path: /a, methods: [" + "A" * 33 + "]}", "methods[0]", "at most 32"),
         ("{path: /a, methods: ['G T']}", "methods[0]", "no method"),
         ("{path: /a, headers: {'a b': c}}", 'headers["a b"]', "no header name"),
         ("{path: /a, headers: {A: {exact: b, prefix: c}}}", "headers.A", "exactly one of"),
