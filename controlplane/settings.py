@@ -13,6 +13,7 @@ from controlplane.auth.address import Network, is_loopback, networks
 from controlplane.auth.parts import REQUESTS, AuthSettings, OidcSettings
 from controlplane.auth.role_mapping import parsed as parsed_roles
 from shared import __version__
+from shared.service_links import without_service_links
 
 PROGRAM = "flexgate-controlplane"
 
@@ -238,7 +239,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     flags = vars(parser.parse_args(argv))
     try:
-        settings = Settings(**_given(flags, environ))
+        settings = Settings(**_given(flags, without_service_links(environ)))
         _check(settings)
     except ValueError as error:
         parser.error(str(error))

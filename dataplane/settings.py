@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from shared import __version__
+from shared.service_links import without_service_links
 
 PROGRAM = "flexgate-dataplane"
 AUTO = 0
@@ -288,6 +289,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """
     parser = _parser()
     flags = parser.parse_args(argv)
+    environ = without_service_links(environ)
     given: dict[str, Any] = {}
     try:
         for option in OPTIONS:
