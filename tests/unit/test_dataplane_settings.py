@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dataplane.settings import AUTO, OPTIONS, Settings, StreamTls, parse
+from dataplane.start_error import reason_of
 from shared import __version__
 
 ALONE = ("--config", "proxy.yml")
@@ -212,3 +213,9 @@ def test_every_option_is_documented() -> None:
     assert all(f"`{option.variable}" in page for option in shown)
     flags = set(re.findall(r"^\| `--([a-z-]+)", page, re.MULTILINE))
     assert flags == {option.name for option in shown if option.flag}
+
+
+def test_a_name_that_does_not_resolve_is_told_in_words() -> None:
+    """The resolver's errors have numbers of their own."""
+    assert reason_of(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "Name or service not known"
+    assert reason_of(OSError(98, "error while attempting to bind on address ('::', 80)")) == "Address already in use"
