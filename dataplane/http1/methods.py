@@ -30,7 +30,7 @@ STAND_IN: Final = b"PATCH"
 """A method of HTTP alone: the parser would take some others with RTSP too."""
 
 _METHOD: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]*)(.?)", re.DOTALL)
-_NEVER: Final = frozenset({"PRI"})  # RFC 9113 3.4: it begins a connection of HTTP/2
+_PREFACE: Final = "PRI"  # RFC 9113 3.4: it begins a connection of HTTP/2, and so every one of gRPC
 _STEPS: Final = (4096, 64, 1)
 
 
@@ -48,7 +48,9 @@ def unknown_method(text: bytes) -> bytes | None:
     if end != b" " or not token or name in KNOWN:
         return b""
     # Methods are case-sensitive, but not every origin knows: `delete` must not get around the rules for DELETE.
-    if name.upper() in KNOWN or name.upper() in _NEVER:
+    if name == _PREFACE:
+        raise BadRequest("HTTP/2 was spoken on a port that expects HTTP/1.1")
+    if name.upper() in KNOWN or name.upper() == _PREFACE:
         raise BadRequest("The request method is not one in this spelling: write it in capitals")
     return token
 

@@ -238,3 +238,9 @@ async def test_what_is_only_unusual_is_served(data: bytes, body: bytes) -> None:
     async with proxied(answering(OK)) as (origin, gateway):
         assert (await gateway.ask(data)).status == 200
         assert origin.last.body == body
+
+
+async def test_http2_is_refused_by_its_name() -> None:
+    """What any client of HTTP/2 or gRPC sends first: who reads the answer, or the log, knows what is wrong."""
+    answer, _ = await refused(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+    assert answer.json["message"] == "HTTP/2 was spoken on a port that expects HTTP/1.1"
