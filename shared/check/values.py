@@ -18,6 +18,7 @@ Rule = Callable[[Any], str | None]
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 5.6.2
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?|")
+_USERINFO = re.compile(r"//.*@", re.DOTALL)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 # What frames a message or belongs to one connection (RFC 9110 7.6.1, RFC 9112 6): never an operator's to edit.
@@ -163,14 +164,14 @@ def split_url(value: str) -> tuple[SplitResult, int] | str:
         parts = urlsplit(value)
         port = parts.port
     except ValueError as error:
-        return f"{value!r} is no URL ({error}); {wanted}"
+        return f"{shown(value)} is no URL{_because(error, value)}; {wanted}"
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        return f"{value!r} is no http or https URL; {wanted}"
+        return f"{shown(value)} is no http or https URL; {wanted}"
     if "@" in parts.netloc or "?" in value or "#" in value:
-        return f"{value!r}: an endpoint has no user, query or fragment; {wanted}, with a base path at most"
+        return f"{shown(value)}: an endpoint has no user, query or fragment; {wanted}, with a base path at most"
     bare = parts.netloc.rpartition(":")[0] if port is not None else parts.netloc.removesuffix(":")
     if (fault := host(bare)) or port == 0:
-        return f"{value!r}: {fault or 'port 0 reaches nothing'}"
+        return f"{shown(value)}: {fault or 'port 0 reaches nothing'}"
     return parts, port or (80 if parts.scheme == "http" else 443)
 
 
@@ -191,9 +192,9 @@ def web_url(value: str) -> str | None:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError as error:
-        return f"{value!r} is no URL: {error}"
+        return f"{shown(value)} is no URL{_because(error, value)}"
     good = parts.scheme in ("http", "https") and parts.hostname and value.isprintable() and " " not in value
-    return None if good else f"{value!r} is no http or https URL"
+    return None if good else f"{shown(value)} is no http or https URL"
 
 
 def redis_url(value: str) -> str | None:
@@ -213,6 +214,16 @@ def redis_url(value: str) -> str | None:
     if database and not re.fullmatch(r"[0-9]{1,9}", database):
         return "its database is no number; write redis://host:6379/0"
     return None
+
+
+def shown(url: str) -> str:
+    """A URL for a message, without the user and password in it: messages go into logs and answers."""
+    return repr(_USERINFO.sub("//[redacted]@", url))
+
+
+def _because(error: ValueError, url: str) -> str:
+    """Why it is none; nothing where that could quote a part of a password."""
+    return "" if "@" in url else f" ({error})"
 
 
 def sha256_hex(value: str) -> str | None:

@@ -270,6 +270,22 @@ def test_a_plain_key_is_not_repeated() -> None:
     assert "hunter2" not in str(told("security: {auth: {type: apiKey, keys: [{key: hunter2, name: a}]}}\n"))
 
 
+@pytest.mark.parametrize(
+    "url", ["u:hunter2@h", "u:hunter2/x@h", "u:12/hunter2@h", "u:hunter2@h:99999", "u:hunter2@[", "u:hunter2 @h"]
+)
+@pytest.mark.parametrize("scheme", ["http", "ftp", "redis"])
+def test_a_password_in_a_url_is_not_repeated(scheme: str, url: str) -> None:
+    """Wherever a URL may stand: endpoints, routes, the Redis of limits, the collector of traces."""
+    places = (
+        "upstreams: [{name: a, url: '%s'}]",
+        UPSTREAMS + "routes: [{path: /, upstream: '%s'}]",
+        "rateLimit: {backend: redis, redis: '%s'}",
+        "tracing: {otlp: '%s'}",
+    )
+    for place in places:
+        assert "hunter2" not in str(told(place % f"{scheme}://{url}"))
+
+
 def test_names_and_ids_are_unique_within_their_kind() -> None:
     """Two routes may not share a name or an id; a route and an upstream may."""
     routes = "routes: [{name: a, id: 1, path: /a, upstream: a}, {name: a, id: 1, path: /b, upstream: a}]\n"
