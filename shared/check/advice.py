@@ -16,11 +16,14 @@ from shared.pb.resources_pb2 import Config, Upstream
 NOT_ALLOWED = "not_allowed"
 NO_EFFECT = "no_effect"
 SHADOWED = "shadowed"
+SHORT_WINDOW_MS = 100
+"""Shorter windows end before a client could send another request."""
 
 
 def advice(config: Config) -> list[Fault]:
     """The warnings about a configuration without faults."""
-    return [*_unreachable(config), *_idle_thresholds(config), *_without_effect(config), *_shadowed(config)]
+    rules = (_unreachable, _idle_thresholds, _without_effect, _shadowed, _short_windows, _never_retried)
+    return [fault for rule in rules for fault in rule(config)]
 
 
 def _shadowed(config: Config) -> Iterator[Fault]:
@@ -28,6 +31,30 @@ def _shadowed(config: Config) -> Iterator[Fault]:
     for index, names in conflicts.shadowed(config.routes):
         others = ", ".join(map(repr, names))
         yield Fault(item("routes", index), f"never serves: {others} takes all that it matches, by priority", SHADOWED)
+
+
+def _short_windows(config: Config) -> Iterator[Fault]:
+    """Windows of limits that were probably meant in seconds."""
+    limits = config.settings.rate_limit
+    found: list[tuple[str, int]] = [("rateLimit.global", getattr(limits, "global").window_ms)]
+    found += [(item("rateLimit.perRoute", index), rule.window_ms) for index, rule in enumerate(limits.per_route)]
+    found += [(f"{item('routes', i)}.rateLimit", route.rate_limit.window_ms) for i, route in enumerate(config.routes)]
+    found += [(f"{item('consumers', i)}.rateLimit", one.rate_limit.window_ms) for i, one in enumerate(config.consumers)]
+    for at, window in found:
+        if 0 < window < SHORT_WINDOW_MS:
+            message = f"{window} is milliseconds, and limits next to nothing; write {window}s if seconds were meant"
+            yield Fault(f"{at}.windowMs", message, NO_EFFECT)
+
+
+def _never_retried(config: Config) -> Iterator[Fault]:
+    """429 among the statuses to retry: it asks for fewer requests, not for more."""
+    found = [("retry", config.settings.retry)]
+    found += [(f"{item('upstreams', i)}.retry", upstream.retry) for i, upstream in enumerate(config.upstreams)]
+    for at, retry in found:
+        for index, status in enumerate(retry.retryable_status_codes):
+            if status == 429:
+                where = item(f"{at}.retryableStatusCodes", index)
+                yield Fault(where, "429 is never retried: it asks for fewer requests", NO_EFFECT)
 
 
 def _unreachable(config: Config) -> Iterator[Fault]:

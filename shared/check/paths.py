@@ -13,6 +13,8 @@ from urllib.parse import quote
 MAX_LENGTH = 2048
 
 _PARAMETER = re.compile(r":[A-Za-z_][A-Za-z0-9_]*")
+_OTHERS_PARAMETER = re.compile(r"\{.*\}|<.*>")
+_EXPRESSION = re.compile(r"[\[\]\\^|]")
 _PLAIN = re.compile(r"[A-Za-z0-9\-._~!$&'()+,;=:@%]*")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})?")
 _NEVER = {0x00: "an encoded NUL", 0x2F: "an encoded slash", 0x5C: "an encoded backslash"}
@@ -68,6 +70,10 @@ def _segment(segment: str, last: bool) -> str | None:
         return '"*" stands for all that follows: once, as the whole last segment'
     if segment.startswith(":"):
         return None if _PARAMETER.fullmatch(segment) else f"{segment!r} is no parameter; write one such as :id"
+    if _OTHERS_PARAMETER.fullmatch(segment):  # of OpenAPI, Traefik, Flask
+        return f"{segment!r}: a parameter is written :name and takes one segment, as in /users/:id"
+    if _EXPRESSION.search(segment):
+        return f"{segment!r}: paths are no regular expressions; a parameter such as :id takes any one segment"
     if not _PLAIN.fullmatch(segment):
         encoded = quote(segment, safe="!$&'()+,;=:@%~")
         return f"{segment!r} has characters that paths carry percent-encoded; write {encoded}"

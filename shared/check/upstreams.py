@@ -60,9 +60,9 @@ def _policies(upstream: Upstream, at: str) -> Iterator[Fault]:
     if balancer.policy == "consistent-hash":
         yield from required(f"{at}.loadBalancer.on", balancer.on, "ip, consumer, header:NAME or cookie:NAME")
     yield from _check(check, f"{at}.healthCheck")
-    if upstream.limits.ListFields():
-        most = upstream.limits.max_connections
-        yield from required(f"{at}.limits.maxConnections", most, "how many requests may be at the upstream at a time")
+    bulkhead = upstream.limits
+    if bulkhead.ListFields() and not bulkhead.HasField("max_connections"):
+        yield from required(f"{at}.limits.maxConnections", "", "how many requests may be at the upstream at a time")
     if bool(tls.cert) != bool(tls.key):
         missing = "key" if tls.cert else "cert"
         yield Fault(f"{at}.tls.{missing}", "cert and key belong together; give both or neither", "required")

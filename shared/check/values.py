@@ -41,7 +41,9 @@ def between(low: float, high: float, unit: str = "") -> Rule:
     """A number from `low` to `high`, both included."""
 
     def rule(value: float) -> str | None:
-        return None if low <= value <= high else f"{value:g} is out of range: from {low:g} to {high:g}{unit}"
+        if low <= value <= high:
+            return None
+        return f"{plain(value)} is out of range: from {plain(low)} to {plain(high)}{unit}"
 
     return rule
 
@@ -50,9 +52,14 @@ def at_least(low: float, unit: str = "") -> Rule:
     """A number with a lower bound."""
 
     def rule(value: float) -> str | None:
-        return None if value >= low else f"{value:g} is too small: at least {low:g}{unit}"
+        return None if value >= low else f"{plain(value)} is too small: at least {plain(low)}{unit}"
 
     return rule
+
+
+def plain(number: float) -> str:
+    """A number as people write it: 4294967295, not 4.29497e+09."""
+    return str(int(number)) if number == int(number) else f"{number:g}"
 
 
 def one_of(*words: str, forms: dict[str, str] | None = None) -> Rule:

@@ -56,3 +56,27 @@ def test_a_route_that_never_serves_is_told(low: str, high: str, told: bool) -> N
     routes = f"routes:\n  - {ROUTE % ('low', low)}\n  - {ROUTE % ('high', high)}\n"
     text = f"upstreams: [{{name: u, url: 'http://u'}}]\n{routes}"
     assert warned(text) == (["routes[0]"] if told else [])
+
+
+WINDOWS = {
+    "rateLimit.global": "rateLimit: {global: {max: 5, windowMs: %s}}",
+    "rateLimit.perRoute[0]": "rateLimit: {perRoute: [{path: /a, max: 5, windowMs: %s}]}",
+    "routes[0].rateLimit": "upstreams: [{name: u, url: 'http://u'}]\n"
+    "routes: [{path: /a, upstream: u, rateLimit: {max: 5, windowMs: %s}}]",
+    "consumers[0].rateLimit": "consumers: [{name: c, rateLimit: {max: 5, windowMs: %s}}]",
+}
+
+
+@pytest.mark.parametrize("place", WINDOWS)
+def test_a_window_that_was_meant_in_seconds_is_told(place: str) -> None:
+    """`windowMs: 60` is 0.06 s, in which nobody sends six requests: told, wherever a limit stands."""
+    assert warned(WINDOWS[place] % 60) == [f"{place}.windowMs"]
+    assert warned(WINDOWS[place] % "60s") == []
+    assert warned(WINDOWS[place] % 250) == []
+
+
+def test_a_status_that_is_never_retried_is_told() -> None:
+    """429, for all upstreams and for one."""
+    assert warned("retry: {retryableStatusCodes: [503, 429]}") == ["retry.retryableStatusCodes[1]"]
+    text = "upstreams: [{name: u, url: 'http://u', retry: {retryableStatusCodes: [429]}}]"
+    assert warned(text) == ["upstreams[0].retry.retryableStatusCodes[0]"]

@@ -45,6 +45,10 @@ def one(text: str, path: str, part: str) -> None:
         ("path: '/a#b'", "path", "no fragment"),
         ("path: '/café'", "path", "write caf%C3%A9"),
         ("path: '/a b'", "path", "write a%20b"),
+        ("path: '/a/{id}'", "path", "as in /users/:id"),
+        ("path: '/a/<int:id>'", "path", "as in /users/:id"),
+        ("path: '/a/[0-9]+'", "path", "no regular expressions"),
+        ("path: '/a/\\d+'", "path", "no regular expressions"),
         ("path: '/a%2Fb'", "path", "encoded slash"),
         ("path: '/a%7eb'", "path", "compared as ~"),
         ("path: '/a%c3'", "path", "write %C3"),
@@ -386,3 +390,20 @@ GROUPS = "nodeGroups: [{name: red, labels: {zone: a}}, {name: blue, labels: {zon
 def test_node_groups(text: str, path: str, part: str) -> None:
     """Groups have labels, are named where they exist, and no route leads where its nodes may not go."""
     one(text, path, part)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "part"),
+    [
+        ("proxy: {maxConnections: 0}", "proxy.maxConnections", "from 1 to 4294967295"),
+        ("proxy: {maxHeaderSize: 1}", "proxy.maxHeaderSize", "from 256 to 1048576 bytes"),
+        ("retry: {backoff: {multiplier: 0.5}}", "retry.backoff.multiplier", "0.5 is out of range: from 1 to 100"),
+        ("upstreams: [{name: a, url: 'http://a', limits: {maxConnections: 0}}]", "upstreams[0].limits", "from 1 to"),
+        ("upstreams: [{name: a, url: 'http://a', limits: {maxQueueSize: 1}}]", "upstreams[0].limits", "is required"),
+    ],
+)
+def test_numbers_are_told_as_people_write_them(text: str, path: str, part: str) -> None:
+    """Whole, and each wrong one once."""
+    [found] = told(text)
+    assert found.startswith(path)
+    assert part in found

@@ -27,7 +27,7 @@ def warned(text: str) -> list[str]:
         ("security: {cors: {origins: ['*']}}\n", "security.cors"),
         ("security: {auth: {type: jwt, jwksUrl: 'https://x/keys'}}\n", "security.auth.type"),
         (RATES % "key: 'claim:sub'", "rateLimit.key"),
-        (RATES % "perRoute: [{path: /a, max: 1, windowMs: 1, key: 'claim:x'}]", "rateLimit.perRoute[0].key"),
+        (RATES % "perRoute: [{path: /a, max: 1, windowMs: 1000, key: 'claim:x'}]", "rateLimit.perRoute[0].key"),
         ("tracing: {otlp: 'http://x'}\n", "tracing"),
         (UPSTREAM % ", http2: true", "upstreams[0].http2"),
         (ROUTE % ", split: [{upstream: a, weight: 1}]", "routes[0].split"),
