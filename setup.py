@@ -44,6 +44,7 @@ REQUEST_PATH = [
     "dataplane/overload/shedding.py",
     "dataplane/overload/stages.py",
     "dataplane/paths.py",
+    "dataplane/tokens/bearer.py",
     "dataplane/upstream/balancer.py",
     "dataplane/upstream/bulkhead.py",
     "dataplane/upstream/endpoint_health.py",

@@ -79,6 +79,7 @@ class DataPlane:
         self._spawn("housekeeping", self._keep_house())
         self._spawn("names", self.node.resolving.run())
         self._spawn("checks", self.node.probing.run())
+        self._spawn("keys of tokens", self.node.token_keys.run())
         if self.settings.control_plane:
             from dataplane.report import Reporter  # noqa: PLC0415  # gRPC, see _source
 

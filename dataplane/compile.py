@@ -17,6 +17,7 @@ from dataplane.compile_resilience import fallback_faults
 from dataplane.compile_upstream import compile_upstream
 from dataplane.filters import filters_of
 from dataplane.filters.context import Context, auth_of
+from dataplane.filters.jwt import key_source_of
 from dataplane.filters.limit_rules import consumer_limit_keys, limit_keys
 from dataplane.live import LimitKey, Live
 from dataplane.routing import BadPattern, Condition, Entry, RouteMatch, Router
@@ -240,6 +241,7 @@ def _route(message: pb.Route, context: Context, upstreams: dict[str, Upstream]) 
         deprecated=b"X-Deprecated: " + message.deprecated.encode("latin-1", "replace") if message.deprecated else b"",
         traffic=context.live.traffic.route(message.name),
         redact=auth_of(message, settings).query.lower(),
+        keys=key_source_of(message, context),
     )
 
 

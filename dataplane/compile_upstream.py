@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from dataplane.compile_balancing import compile_balancing
 from dataplane.compile_resilience import breaker_policy, budget_policy, retry_policy
@@ -13,20 +11,19 @@ from dataplane.live import Live
 from dataplane.overload.gate import Places
 from dataplane.runtime import Endpoint, Guard, HealthCheck, Upstream
 from dataplane.upstream.balancer import Sources
+from dataplane.upstream.located import located
 from dataplane.upstream.policies import balancer
 from dataplane.upstream.spreading import Listed, spread
 from shared import defaults
 from shared.faults import ConfigError, Fault
 from shared.pb import resources_pb2 as pb
 
-_PORTS = {"http": 80, "https": 443}
-
 
 def compile_upstream(message: pb.Upstream, settings: pb.Settings, live: Live) -> Upstream:
     """The upstream, ready to pick from; raises ConfigError where its TLS files cannot be used."""
     listed = list(message.endpoints) or [pb.Endpoint(url=message.url)]
     tls = _tls(message) if any(endpoint.url.startswith("https:") for endpoint in listed) else None
-    guard = _guard(settings)
+    guard = guard_of(settings)
     endpoints = tuple(_listed(message, _endpoint(item, message, tls), guard, live) for item in listed)
     timeout, overall = message.timeout, settings.proxy.timeout
     breaking, budget = breaker_policy(message, settings), budget_policy(message, settings)
@@ -98,7 +95,8 @@ def _places(limits: pb.Limits) -> Places | None:
     )
 
 
-def _guard(settings: pb.Settings) -> Guard:
+def guard_of(settings: pb.Settings) -> Guard:
+    """Where the gateway may connect to."""
     security = settings.security
     blocked = security.blocked_ips or defaults.BLOCKED_IPS
     return Guard(networks(blocked), tuple(host.lower() for host in security.allowed_hosts))
@@ -111,31 +109,8 @@ def _listed(message: pb.Upstream, endpoint: Endpoint, guard: Guard, live: Live) 
 
 
 def _endpoint(item: pb.Endpoint, message: pb.Upstream, tls: ssl.SSLContext | None) -> Endpoint:
-    url = urlsplit(item.url)
-    host = url.hostname or ""
-    port = url.port or _PORTS[url.scheme]
-    shown = f"[{host}]" if ":" in host else host
-    default_port = port == _PORTS[url.scheme]
-    secure = url.scheme == "https"
-    return Endpoint(
-        scheme=url.scheme,
-        host=host,
-        port=port,
-        base=url.path.rstrip("/"),
-        weight=item.weight if item.HasField("weight") else defaults.ENDPOINT_WEIGHT,
-        address=f"{shown}:{port}",
-        host_line=f"Host: {shown if default_port else f'{shown}:{port}'}".encode(),
-        ips=_literal(host),
-        tls=tls if secure else None,
-        server_name=(message.tls.server_name or host) if secure else None,
-    )
-
-
-def _literal(host: str) -> tuple[str, ...]:
-    try:
-        return (str(ip_address(host)),)
-    except ValueError:
-        return ()  # a name
+    weight = item.weight if item.HasField("weight") else defaults.ENDPOINT_WEIGHT
+    return located(item.url, tls=tls, server_name=message.tls.server_name, weight=weight)
 
 
 def _tls(message: pb.Upstream) -> ssl.SSLContext:

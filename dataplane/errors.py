@@ -197,6 +197,13 @@ class NotConfigured(Unavailable):
     message = "This gateway has no configuration yet"
 
 
+class KeysUnavailable(Unavailable):
+    """The keys that vouch for tokens could not be fetched, so nobody can be told from anybody."""
+
+    kind = "keys_unavailable"
+    message = "Authentication is not available now"
+
+
 class LimitStoreLost(Unavailable):
     """The requests that a limit allows cannot be counted, and `onStoreError` is closed."""
 

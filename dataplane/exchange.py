@@ -8,8 +8,8 @@ what the request sets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from dataplane.continuation import ENTER_TASK, GO_ON, cancel
 from dataplane.errors import GatewayError
@@ -63,7 +63,9 @@ class Exchange:
     consumer: str | None = None
     credential: str = ""
     scopes: frozenset[str] | None = None
-    hidden: bytes = b""  # the name of the header that must not reach the upstream
+    claims: Mapping[str, Any] | None = None  # of its token
+    identity_lines: tuple[bytes, ...] = ()  # header lines that tell claims to the upstream
+    hidden: frozenset[bytes] = frozenset()  # the names of the headers that must not reach the upstream
     limit_lines: bytes = b""  # header lines of the tightest limit
     shedding: Shedding | None = None  # where it has a place, or waits for one
     shedding_waiter: Waiter | None = None

@@ -17,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from dataplane.overload import telling as overload
+from dataplane.tokens import telling as keys_of_tokens
 from shared import log
 from shared.histogram import PROMETHEUS_BOUNDS, PROMETHEUS_INDEXES
 
@@ -49,6 +50,7 @@ class _NodeCollector(Collector):
         yield from _resilience(self._node)
         yield from _policies(self._node)
         yield from overload.metrics(self._node.live)
+        yield from keys_of_tokens.metrics(self._node.token_keys.sources.values())
         yield from _config(self._node)
 
 

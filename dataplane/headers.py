@@ -44,7 +44,8 @@ def request_head(x: Exchange, endpoint: Endpoint, target: str, route: Route) -> 
     elif x.te_trailers:
         own.append(b"TE: trailers\r\nConnection: te")
     if x.consumer is not None:
-        own.append(b"X-Consumer-Name: " + x.consumer.encode("latin-1", "replace"))
+        own.append(b"X-Consumer-Name: " + x.consumer.encode())
+        own += x.identity_lines
     if edits is not None:
         own += edits.added
     if x.max_forwards is not None:
@@ -54,8 +55,8 @@ def request_head(x: Exchange, endpoint: Endpoint, target: str, route: Route) -> 
 
 
 def _edited(x: Exchange, edits: HeaderEdits | None) -> list[bytes]:
-    """The forwarded lines without what the route removes or sets, and without a hidden credential."""
-    gone = {x.hidden} | (edits.removed if edits is not None else frozenset())
+    """The forwarded lines without what the route removes or sets, and without what is hidden."""
+    gone = x.hidden if edits is None else x.hidden | edits.removed
     return [line for line in x.upstream_lines if line.partition(b":")[0].lower() not in gone]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataplane.config_source import Status
 from dataplane.overload import telling as overload
+from dataplane.tokens import telling as keys_of_tokens
 from dataplane.upstream.breaker import CLOSED, STATES, Breaker
 from dataplane.upstream.endpoint_health import FULL_STEP
 from shared import API_VERSION, __version__
@@ -48,6 +49,8 @@ def ready(node: Node) -> tuple[int, Document]:
         "redis": _redis(node),
         "controlPlane": _control_plane(status),
     }
+    if sources := node.token_keys.sources.values():
+        checks["keys"] = keys_of_tokens.check(sources)
     if node.draining or node.compiled is None:
         overall = "DOWN"
     else:
@@ -156,6 +159,7 @@ def deep(node: Node) -> Document:
             "store": [store.described() for store in node.live.stores.values()],
         },
         "overload": overload.document(node.live),
+        "keys": keys_of_tokens.described(node.token_keys.sources.values()),
         "memory": {"rssPeakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},
         "eventLoopLagMs": round(node.deadlines.lag * 1000, 3),
         "config": {

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from dataplane.events import Events
 from dataplane.http1.deadlines import Deadlines
@@ -23,6 +24,7 @@ from dataplane.limits.rule import Rule
 from dataplane.limits.store import Store, StoreKey
 from dataplane.metrics import Traffic
 from dataplane.overload.shedding import Shedding
+from dataplane.tokens.key_source import KeySource
 from dataplane.upstream.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, BreakerPolicy
 from dataplane.upstream.bulkhead import Bulkhead
 from dataplane.upstream.endpoint_health import EndpointHealth
@@ -32,6 +34,7 @@ from dataplane.upstream.retry_budget import BudgetPolicy, RetryBudget
 
 if TYPE_CHECKING:
     from dataplane.runtime import Endpoint, Upstream
+    from dataplane.tokens.verifier import Verifier
 
 LimitKey = tuple[str, Rule, str]
 """(where the rule stands, the rule, what it counts by): an edit that touches none of it keeps the counts."""
@@ -76,6 +79,8 @@ class Live:
         self._leaving: list[Store] = []
         self.breakers: dict[str, Breaker] = {}
         self.retry_budgets: dict[str, RetryBudget] = {}
+        self.key_sources: WeakValueDictionary[str, KeySource] = WeakValueDictionary()  # by URL
+        self.verifiers: WeakValueDictionary[bytes, Verifier] = WeakValueDictionary()  # by what they were made of
         self._turns: dict[str, Iterator[int]] = {}
 
     def aside(self) -> Live:
@@ -172,6 +177,13 @@ class Live:
         if budget is None:
             budget = self.retry_budgets[upstream] = RetryBudget(policy)
         return budget
+
+    def key_source(self, url: str) -> KeySource:
+        """The keys at a URL; they are fetched once it is followed."""
+        source = self.key_sources.get(url)
+        if source is None:
+            source = self.key_sources[url] = KeySource(url, clock=self.clock)
+        return source
 
     def _breaker_changed(self, breaker: Breaker, reason: str) -> None:
         self.events.emit(_BREAKER_EVENTS[breaker.state], upstream=breaker.name, reason=reason)

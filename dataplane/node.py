@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.access_log import LogWriter
 from dataplane.compile import Compiled, compile_table
+from dataplane.compile_upstream import guard_of
 from dataplane.config_source import ConfigSource, Status
 from dataplane.explaining import explained
 from dataplane.filters.limit_rules import store_key_of
@@ -22,6 +23,7 @@ from dataplane.listener import Listener
 from dataplane.live import Live
 from dataplane.metrics import Traffic
 from dataplane.system import system_endpoints
+from dataplane.tokens.refreshing import Refreshing
 from dataplane.upstream.lookup import LookUp, look_up_with
 from dataplane.upstream.probing import Probing
 from dataplane.upstream.resolving import Resolving
@@ -51,7 +53,9 @@ class Node:
         self.traffic = Traffic()
         self.deadlines = Deadlines(clock)
         self.live = Live(loop, self.deadlines, self.traffic, clock=clock)
-        self.resolving = Resolving(self.live, look_up or look_up_with(), self._addresses_changed)
+        look_up = look_up or look_up_with()
+        self.resolving = Resolving(self.live, look_up, self._addresses_changed)
+        self.token_keys = Refreshing(look_up)
         self.probing = Probing()
         self.log = writer
         self.deadlines.also += [writer.flush, self.live.sweep]
@@ -118,6 +122,8 @@ class Node:
         self.resolving.follow(compiled.runtime.upstreams.values())
         self.live.follow_store(store_key_of(compiled.settings))
         self.probing.follow(compiled.runtime.upstreams.values())
+        sources = {route.keys for route in compiled.runtime.routes.values() if route.keys is not None}
+        self.token_keys.follow(sources, guard_of(compiled.settings))
         if previous is not None:
             runtime = compiled.runtime
             self.live.retire(compiled.pools, compiled.limit_keys, runtime.routes, runtime.upstreams)

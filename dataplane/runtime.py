@@ -27,6 +27,7 @@ from shared.table import Table
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
+    from dataplane.tokens.key_source import KeySource
     from dataplane.upstream.resolving import Name
     from dataplane.upstream.spreading import Listed
 
@@ -148,6 +149,7 @@ class Route:
     deprecated: bytes  # a header line, or nothing
     traffic: RouteTraffic
     redact: str = ""  # the query parameter, in lower case, that carries its clients' keys
+    keys: KeySource | None = None  # live: what vouches for its clients' tokens, where it is fetched
 
 
 @dataclass(frozen=True, slots=True)

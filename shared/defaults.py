@@ -40,6 +40,8 @@ BLOCKED_IPS: Final = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
 AUTH_HEADER: Final = "X-API-Key"
 HIDE_CREDENTIALS: Final = False
 CLOCK_SKEW_SECONDS: Final = 300
+TOKEN_CLOCK_SKEW_SECONDS: Final = 60
+"""The same for tokens, whose issuers name their times themselves."""
 
 # rateLimit
 RATE_LIMIT_ENABLED: Final = True

@@ -44,10 +44,7 @@ def _some(message: Any) -> bool:
 
 
 _CORS = Later("CORS", "no CORS headers are added; the upstream's own pass through", _some)
-_CLAIM = Later(
-    "identity", "the limit counts by credential, else by client address", lambda key: key.startswith("claim:")
-)
-_AUTH = Later("identity", "routes that need it answer 503", _other_than("apiKey"))
+_AUTH = Later("identity", "routes that need it answer 503", _other_than("apiKey", "jwt"))
 
 LATER: dict[str, Later] = {
     "Proxy.proxyProtocol": Later("PROXY protocol", "connections that begin with it are refused as malformed"),
@@ -55,9 +52,6 @@ LATER: dict[str, Later] = {
     "Security.cors": _CORS,
     "Auth.type": _AUTH,
     "Credential.type": Later("identity", "the credential authenticates nobody", _other_than("apiKey")),
-    "RateLimits.key": _CLAIM,
-    "RateLimit.key": _CLAIM,
-    "RouteRateLimit.key": _CLAIM,
     "Upstream.http2": Later("HTTP/2", "HTTP/1.1 is spoken to the upstream"),
     "Route.split": Later("traffic splitting", "all requests go to the first of them"),
     "Route.cors": _CORS,

@@ -19,7 +19,8 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 import aiohttp
 import orjson
 
-from controlplane.auth.id_token import BadIdTokenError, Claims, Jwk, UnknownKeyError, verified
+from controlplane.auth.id_token import verified
+from shared.jws import BadTokenError, Claims, Jwk, UnknownKeyError
 
 DISCOVERY = "/.well-known/openid-configuration"
 TIMEOUT = 10.0
@@ -120,7 +121,7 @@ class Provider:
                 return self._verified(token, await self._published(endpoints), nonce)
             except UnknownKeyError:
                 return self._verified(token, await self._published(endpoints, missed=True), nonce)
-        except BadIdTokenError as error:
+        except BadTokenError as error:
             raise LoginRefusedError(f"the ID token is not good: {error}") from error
 
     def _verified(self, token: str, keys: list[Jwk], nonce: str) -> Claims:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from dataplane.exchange import Exchange
@@ -35,7 +35,7 @@ DEPENDS: Final = "depends"
 
 @dataclass(slots=True)
 class Sample:
-    """The sample request on its way; `consumer` and `scopes` are what a filter found out for those after it."""
+    """The sample request on its way; `consumer`, `scopes`, `claims`: what a filter found out for those after it."""
 
     node: Node
     route: Route
@@ -46,6 +46,7 @@ class Sample:
     client_ip: str
     consumer: str | None = None
     scopes: frozenset[str] = field(default_factory=frozenset)
+    claims: Mapping[str, Any] | None = None
 
     def header(self, name: str) -> str | None:
         """The first value of a header."""
@@ -56,7 +57,7 @@ class Sample:
         """An exchange that nobody handles, for what a limit counts by."""
         x = Exchange(DownstreamConnection(self.node.listener), self.node.live.clock())
         x.path, x.client_ip = self.path, self.client_ip
-        x.consumer, x.credential = self.consumer, self.consumer or ""
+        x.consumer, x.credential, x.claims = self.consumer, self.consumer or "", self.claims
         x.headers = [(FIELDS[name], value) for name, value in self.fields]
         return x
 
@@ -102,6 +103,12 @@ def _keys(auth: Auth, sample: Sample) -> dict[str, tuple[str, frozenset[str], st
         if one.type == "apiKey" and (one.enabled or not one.HasField("enabled")):
             known[one.key.lower()] = (one.consumer, frozenset(one.scopes), one.expires_at)
     return known
+
+
+def _jwt(sample: Sample) -> FilterVerdict:
+    from dataplane.explaining.tokens import verdict  # noqa: PLC0415  # the cryptographic library: only where it is used
+
+    return verdict(sample)
 
 
 def _scopes(sample: Sample) -> FilterVerdict:
@@ -170,6 +177,7 @@ def _backpressure(sample: Sample) -> FilterVerdict:
 EXPLAINED: Final[Mapping[str, Callable[[Sample], FilterVerdict]]] = {
     "auth": _auth,
     "apiKey": _api_key,
+    "jwt": _jwt,
     "scopes": _scopes,
     "rateLimit": _rate_limit,
     "backpressure": _backpressure,

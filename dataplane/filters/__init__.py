@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dataplane.filters import api_key, backpressure, rate_limit, scopes, unsupported_auth
+from dataplane.filters import api_key, backpressure, jwt, rate_limit, scopes, unsupported_auth
 from dataplane.filters.context import Context
 from dataplane.runtime import RequestFilter
 from shared.pb.resources_pb2 import Route
@@ -18,6 +18,7 @@ Build = Callable[[Route, Context], RequestFilter | None]
 FILTERS: tuple[tuple[str, Build], ...] = (
     ("auth", unsupported_auth.build),  # what cannot be checked yet is refused, never served open
     ("apiKey", api_key.build),
+    ("jwt", jwt.build),
     ("scopes", scopes.build),
     ("rateLimit", rate_limit.build),
     ("backpressure", backpressure.build),  # last: what is refused before takes no place

@@ -48,6 +48,7 @@ def build(route: Route, context: Context) -> RequestFilter | None:
     query = auth.query
     optional = auth.mode == "optional"
     hide, name = auth.hide_credentials, route.name or route.path
+    hidden = frozenset({header})
     live, wall = context.live, context.live.wall
 
     def refuse(reason: str, message: str) -> Unauthorized:
@@ -76,7 +77,7 @@ def build(route: Route, context: Context) -> RequestFilter | None:
         x.consumer = x.credential = candidate.consumer
         x.scopes = candidate.scopes
         if hide:
-            x.hidden = header
+            x.hidden = hidden
             if query and x.query:
                 x.query = _without(x.query, query)
 

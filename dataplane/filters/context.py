@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataplane.live import Live
+from shared.authentication import effective
 from shared.pb.resources_pb2 import Auth, Consumer, Credential, Route, Settings
 
 
@@ -22,13 +23,4 @@ class Context:
 
 def auth_of(route: Route, settings: Settings) -> Auth:
     """The authentication that applies to a route: its own, its missing parts taken from `security.auth`."""
-    shared, own = settings.security.auth, route.auth
-    merged = Auth()
-    if not own.type or own.type == shared.type:
-        merged.CopyFrom(shared)
-    merged.MergeFrom(own)
-    merged.mode = own.mode or ("required" if own.type else "")  # a type without a word is never an open route
-    if own.keys:  # a route's own keys stand for themselves
-        del merged.keys[:]
-        merged.keys.extend(own.keys)
-    return merged
+    return effective(route.auth, settings.security.auth)

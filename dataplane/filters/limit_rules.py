@@ -18,6 +18,7 @@ from dataplane.limits.rule import Rule
 from dataplane.limits.store import StoreKey
 from dataplane.live import LimitKey
 from dataplane.routing.pattern import BadPattern
+from dataplane.tokens.claims import text_of
 from shared import defaults
 from shared.faults import ConfigError, Fault
 from shared.pb.resources_pb2 import RateLimit, RateLimits, Route, RouteRateLimit, Settings
@@ -26,7 +27,7 @@ KeyOf = Callable[[Exchange], str]
 Source = RateLimit | RouteRateLimit
 
 _LONGEST_KEY = 64
-"""Longer values of a header are counted by their hash: clients choose them, and they must not fill memory."""
+"""Longer values of a header or a claim are counted by their hash: others choose them, and they must not fill memory."""
 _CONSUMERS = b"rateLimit of consumers"
 _CODES = {"token-bucket": 0, "fixed-window": 1, "sliding-window": 2}
 """The algorithms, as the store's script has them."""
@@ -166,7 +167,7 @@ def _limit(context: Context, where: str, rule: Source, applies: Test | None) -> 
 def _key_of(word: str, *, hashed: bool) -> KeyOf:
     """What a limit counts by. Without a credential the address stands in, so that nobody is counted with everybody.
 
-    `hashed`: a header's value, which may be a secret, does not leave the process as it is.
+    `hashed`: a header's value, which may be a secret, does not leave the process as it is; nor does a claim's.
     """
     longest = 0 if hashed else _LONGEST_KEY
     if word == "ip":
@@ -176,7 +177,14 @@ def _key_of(word: str, *, hashed: bool) -> KeyOf:
     if word.startswith("header:"):
         name = word.removeprefix("header:").strip().lower().encode()
         return lambda x: _short(value_of(x.headers, name), longest) or x.client_ip
+    if word.startswith("claim:"):
+        claim = word.removeprefix("claim:").strip()
+        return lambda x: _short(_claim(x, claim), longest) or x.credential or x.client_ip
     return lambda x: x.credential or x.client_ip
+
+
+def _claim(x: Exchange, name: str) -> bytes:
+    return text_of(x.claims, name).encode("utf-8", "replace") if x.claims is not None else b""
 
 
 def _short(value: bytes | None, longest: int) -> str:

@@ -8,7 +8,7 @@ from dataplane.filters.context import Context, auth_of
 from dataplane.runtime import RequestFilter
 from shared.pb.resources_pb2 import Route
 
-SUPPORTED = frozenset({"apiKey"})
+SUPPORTED = frozenset({"apiKey", "jwt"})
 
 
 def build(route: Route, context: Context) -> RequestFilter | None:

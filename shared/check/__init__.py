@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.check import auth, fields, node_groups, routes, settings, upstreams
+from shared.check import auth, connecting, fields, node_groups, routes, settings, upstreams
 from shared.faults import Fault
 from shared.field_path import owner
 from shared.pb.resources_pb2 import Config
@@ -45,6 +45,7 @@ def check(config: Config, names: Names | None = None) -> list[Fault]:
         *fields.faults(config),
         *settings.faults(config, names.routes),
         *upstreams.faults(config, names.upstreams),
+        *connecting.faults(config),
         *routes.faults(config, names.upstreams),
         *auth.consumers(config, names.consumers),
         *node_groups.faults(config),

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from shared.check import conflicts
-from shared.check.upstreams import endpoints
+from shared.check import conflicts, connecting, tokens
 from shared.check.values import address, split_url
 from shared.defaults import MAX_QUEUE_SIZE
 from shared.faults import Fault
 from shared.field_path import item
 from shared.pb.resources_pb2 import Config, Upstream
 
-NOT_ALLOWED = "not_allowed"
 NO_EFFECT = "no_effect"
 SHADOWED = "shadowed"
 SHORT_WINDOW_MS = 100
@@ -22,8 +20,9 @@ SHORT_WINDOW_MS = 100
 
 def advice(config: Config) -> list[Fault]:
     """The warnings about a configuration without faults."""
-    rules = (_unreachable, _idle_thresholds, _without_effect, _shadowed, _short_windows, _never_retried)
-    return [fault for rule in rules for fault in rule(config)]
+    rules = (_idle_thresholds, _without_effect, _shadowed, _short_windows, _never_retried)
+    found = [fault for rule in rules for fault in rule(config)]
+    return [*connecting.advice(config), *found, *tokens.advice(config)]
 
 
 def _shadowed(config: Config) -> Iterator[Fault]:
@@ -55,21 +54,6 @@ def _never_retried(config: Config) -> Iterator[Fault]:
             if status == 429:
                 where = item(f"{at}.retryableStatusCodes", index)
                 yield Fault(where, "429 is never retried: it asks for fewer requests", NO_EFFECT)
-
-
-def _unreachable(config: Config) -> Iterator[Fault]:
-    """Endpoints that `security.allowedHosts` forbids to connect to."""
-    allowed = [host.lower() for host in config.settings.security.allowed_hosts]
-    if not allowed:
-        return
-    for index, upstream in enumerate(config.upstreams):
-        for where, url in endpoints(upstream, item("upstreams", index)):
-            split = split_url(url)
-            host = "" if isinstance(split, str) else (split[0].hostname or "")
-            if host and not _covered(host, allowed):
-                yield Fault(
-                    where, f"{host} is not in security.allowedHosts, so requests to it are refused", NOT_ALLOWED
-                )
 
 
 def _idle_thresholds(config: Config) -> Iterator[Fault]:
@@ -110,7 +94,3 @@ def _counted(upstream: Upstream) -> int:
     splits = [split_url(endpoint.url) for endpoint in upstream.endpoints]
     hosts = ["" if isinstance(split, str) else (split[0].hostname or "") for split in splits]
     return 0 if any(address(host) is None for host in hosts) else len(hosts)
-
-
-def _covered(host: str, allowed: Sequence[str]) -> bool:
-    return any(host == one or (one.startswith("*.") and host.endswith(one[1:])) for one in allowed)

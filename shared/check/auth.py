@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from shared.check import limits
+from shared.authentication import effective
+from shared.check import limits, tokens
 from shared.check.required import names, reference, required, unique
 from shared.check.values import sha256_hex
 from shared.faults import Fault
@@ -20,7 +21,12 @@ _PARAMETER = re.compile(r"[A-Za-z0-9\-._~]{1,128}")
 FIELDS: dict[str, frozenset[str]] = {
     "apiKey": frozenset({"header", "query", "keys", "hide_credentials"}),
     "hmac": frozenset({"clock_skew"}),
-    "jwt": frozenset({"issuer", "audience", "jwks_url", "jwks", "algorithms", "required_claims", "forward_claims"}),
+    "jwt": frozenset(
+        {
+            *("issuer", "audience", "jwks_url", "jwks", "algorithms", "required_claims", "forward_claims"),
+            *("clock_skew", "hide_credentials"),
+        }
+    ),
     "introspection": frozenset({"introspection_url", "client_id", "client_secret"}),
     "basic": frozenset({"realm"}),
     "mtls": frozenset(),
@@ -34,7 +40,7 @@ def settings(auth: Auth) -> Iterator[Fault]:
     yield from required(f"{at}.type", auth.type, "one of apiKey, hmac, jwt, introspection, basic and mtls")
     if auth.mode:
         yield Fault(f"{at}.mode", "says nothing here; set `auth: required` on the routes that need it")
-    yield from _fields(auth, at)
+    yield from _fields(auth, at, auth)
 
 
 def of_route(route: Route, at: str, shared: Auth, has_credentials: bool) -> Iterator[Fault]:
@@ -45,7 +51,7 @@ def of_route(route: Route, at: str, shared: Auth, has_credentials: bool) -> Iter
         if not auth.mode and not auth.type:
             yield Fault(at_auth, "says neither mode nor type; write required, optional or none")
         if auth.type:
-            yield from _fields(auth, at_auth)
+            yield from _fields(auth, at_auth, effective(auth, shared))
         else:
             yield from _needs_type(auth, at_auth)
             if auth.mode in ("required", "optional") and not shared.type:
@@ -91,8 +97,8 @@ def identity(credential: Credential) -> tuple[str, str] | None:
     return (credential.type, key) if key else None
 
 
-def _fields(auth: Auth, at: str) -> Iterator[Fault]:
-    """The fields that a type needs are there, and none that it does not know."""
+def _fields(auth: Auth, at: str, applied: Auth) -> Iterator[Fault]:
+    """The fields that a type needs are there, and none that it does not know. `applied`: with the shared ones."""
     yield from _foreign(auth, at)
     if auth.query and not _PARAMETER.fullmatch(auth.query):
         yield Fault(f"{at}.query", f"{auth.query!r} is no parameter name: letters, digits and -._~")
@@ -104,8 +110,8 @@ def _fields(auth: Auth, at: str) -> Iterator[Fault]:
         yield from unique(
             ((f"{item(f'{at}.keys', i)}.key", key.key.lower()) for i, key in enumerate(auth.keys)), "a key"
         )
-    if auth.type == "jwt" and bool(auth.jwks_url) == auth.HasField("jwks"):
-        yield Fault(at, "type jwt needs exactly one of jwksUrl and jwks, to verify tokens with")
+    if auth.type == "jwt":
+        yield from tokens.faults(applied, auth, at)
     if auth.type == "introspection":
         yield from required(f"{at}.introspectionUrl", auth.introspection_url, "where to ask about tokens")
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from ipaddress import ip_address, ip_network
 
 from shared.check import limits
 from shared.check.required import names, reference, required, unique
-from shared.check.values import network, split_url
-from shared.defaults import BLOCKED_IPS, HEALTH_CHECK_INTERVAL
+from shared.defaults import HEALTH_CHECK_INTERVAL
 from shared.faults import Fault
 from shared.field_path import item
-from shared.pb.resources_pb2 import Config, HealthCheck, Retry, Security, Upstream
+from shared.pb.resources_pb2 import Config, HealthCheck, Retry, Upstream
 from shared.url_upstreams import canonical
 
 CYCLE = "cycle"
@@ -29,7 +27,6 @@ def faults(config: Config, known: Collection[str]) -> Iterator[Fault]:
         yield from _policies(upstream, at)
         yield from reference(f"{at}.fallback", upstream.fallback, known, "upstream")
     yield from _cycles(config.upstreams)
-    yield from _blocked(config)
 
 
 def endpoints(upstream: Upstream, at: str) -> list[tuple[str, str]]:
@@ -109,23 +106,3 @@ def _cycles(upstreams: Sequence[Upstream]) -> Iterator[Fault]:
             ring = [*list(chain)[list(chain).index(name) :], name]
             yield Fault(f"upstreams[{index_of[name]}].fallback", f"goes in a circle: {' -> '.join(ring)}", CYCLE)
         done |= chain.keys()
-
-
-def _blocked(config: Config) -> Iterator[Fault]:
-    """Endpoints written as addresses that the gateway would refuse to connect to. Names are judged when resolved."""
-    blocked = [ip_network(block) for block in blocks(config.settings.security) if network(block) is None]
-    for index, upstream in enumerate(config.upstreams):
-        for where, url in endpoints(upstream, item("upstreams", index)):
-            split = split_url(url)
-            try:
-                address = ip_address("" if isinstance(split, str) else (split[0].hostname or ""))
-            except ValueError:
-                continue  # a name
-            address = getattr(address, "ipv4_mapped", None) or address
-            if hit := [block for block in blocked if address in block]:
-                yield Fault(where, f"{address} lies in {hit[0]} of security.blockedIPs; connections there are refused")
-
-
-def blocks(security: Security) -> Sequence[str]:
-    """The blocked networks: the operator's list, or the default."""
-    return list(security.blocked_ips) or BLOCKED_IPS

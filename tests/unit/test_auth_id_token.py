@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from controlplane.auth.id_token import LEEWAY, LONGEST, BadIdTokenError, UnknownKeyError, verified
+from controlplane.auth.id_token import LEEWAY, verified
 from controlplane.auth.oidc import Endpoints, ProviderError, endpoints_of
+from shared.jws import LONGEST, BadTokenError, UnknownKeyError
 
 NOW = 1_800_000_000.0
 ISSUER = "https://login.example"
@@ -76,7 +77,7 @@ def test_a_good_token(key: Any, algorithm: str, kid: str | None) -> None:
 )
 def test_a_wrong_claim_is_refused(changes: dict[str, Any]) -> None:
     """Each claim that is missing, foreign, of another type or out of its time."""
-    with pytest.raises(BadIdTokenError):
+    with pytest.raises(BadTokenError):
         read(token(**changes))
 
 
@@ -95,7 +96,7 @@ def test_no_other_algorithm(algorithm: Any) -> None:
     """Unsigned, or by an algorithm that takes a secret: refused, whatever the signature is."""
     head = part({"alg": algorithm, "kid": "r", "typ": "JWT"})
     for signature in ("", "AAAA", token().split(".")[2]):
-        with pytest.raises(BadIdTokenError):
+        with pytest.raises(BadTokenError):
             read(f"{head}.{part(CLAIMS)}.{signature}")
 
 
@@ -104,10 +105,10 @@ def test_the_public_key_is_no_secret() -> None:
     pem = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     head, body = part({"alg": "HS256", "kid": "r", "typ": "JWT"}), part(CLAIMS)
     mac = hmac.digest(pem, f"{head}.{body}".encode(), "sha256")
-    with pytest.raises(BadIdTokenError, match="HS256"):
+    with pytest.raises(BadTokenError, match="HS256"):
         read(f"{head}.{body}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}")
     secret = {"kty": "oct", "kid": "r", "k": "c2VjcmV0", "alg": "HS256"}
-    with pytest.raises(BadIdTokenError):
+    with pytest.raises(BadTokenError):
         read(jwt.encode(CLAIMS, b"secret" * 8, "HS256", {"kid": "r"}), [secret])
 
 
@@ -117,7 +118,7 @@ def test_a_key_of_the_tokens_own_is_not_looked_at() -> None:
     headers = {"kid": "o", "jwk": own, "jku": "https://evil.example/keys", "x5u": "https://evil.example/cert"}
     with pytest.raises(UnknownKeyError):
         read(jwt.encode(CLAIMS, OTHER, "RS256", headers))
-    with pytest.raises(BadIdTokenError, match="Signature"):
+    with pytest.raises(BadTokenError, match="Signature"):
         read(token(OTHER))
 
 
@@ -126,7 +127,7 @@ def test_a_key_of_the_tokens_own_is_not_looked_at() -> None:
 )
 def test_a_key_that_does_not_fit(change: dict[str, Any]) -> None:
     """A key for encryption, for another algorithm, of another type, too small or broken."""
-    with pytest.raises(BadIdTokenError):
+    with pytest.raises(BadTokenError):
         read(token(), [RSA_JWK | change])
 
 
@@ -134,20 +135,20 @@ def test_which_key_must_be_clear() -> None:
     """Two that would do and no kid, or one kid twice: refused rather than tried one after the other."""
     second = RSAAlgorithm.to_jwk(OTHER.public_key(), as_dict=True)
     for keys, kid in (([RSA_JWK, second | {"kid": "s"}], None), ([RSA_JWK, second | {"kid": "r"}], "r")):
-        with pytest.raises(BadIdTokenError, match="which"):
+        with pytest.raises(BadTokenError, match="which"):
             read(token(kid=kid), keys)
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_only_refused(text: str) -> None:
     """What a provider sends raises nothing else."""
-    with pytest.raises(BadIdTokenError):
+    with pytest.raises(BadTokenError):
         read(text)
 
 
 def test_a_huge_token_is_not_looked_at() -> None:
     """Its length is enough."""
-    with pytest.raises(BadIdTokenError, match="too long"):
+    with pytest.raises(BadTokenError, match="too long"):
         read("a" * (LONGEST + 1))
 
 

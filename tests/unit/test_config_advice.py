@@ -36,6 +36,39 @@ def test_thresholds_with_an_effect_are_not_told() -> None:
     assert warned(LOW % (9, "reject_low_priority") + "priorities: [{name: high, weight: 5}]\n") == []
 
 
+JWT = "security: {auth: {type: jwt, %s}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (JWT % "jwksUrl: 'https://x/keys'", "security.auth"),
+        (JWT % "audience: a, jwksUrl: 'http://x/keys'", "security.auth.jwksUrl"),
+        ("rateLimit: {key: 'claim:sub'}\n", "rateLimit.key"),
+        ("rateLimit: {global: {max: 1, windowMs: 1000, key: 'claim:sub'}}\n", "rateLimit.global.key"),
+        ("rateLimit: {perRoute: [{path: /a, max: 1, windowMs: 1000, key: 'claim:x'}]}\n", "rateLimit.perRoute[0].key"),
+        (
+            JWT % "audience: a, jwksUrl: 'https://x/keys'" + "upstreams: [{name: u, url: 'http://u'}]\nroutes:\n"
+            "  - {path: /a, upstream: u, auth: {type: apiKey}, rateLimit: {max: 1, windowMs: 1000, key: 'claim:x'}}\n",
+            "routes[0].rateLimit.key",
+        ),
+        (
+            "security: {allowedHosts: [u], auth: {type: jwt, audience: a, jwksUrl: 'https://x/keys'}}\n",
+            "security.auth.jwksUrl",
+        ),
+    ],
+)
+def test_tokens_that_prove_little_are_told(text: str, path: str) -> None:
+    """Tokens for anybody, keys from anybody, a source that cannot be reached, and limits by claims that nobody has."""
+    assert warned(text) == [path]
+
+
+@pytest.mark.parametrize("url", ["https://x/keys?v=1", "http://localhost:8080/keys", "http://127.0.0.1/keys"])
+def test_tokens_that_prove_something_are_not_told(url: str) -> None:
+    """With an audience, and keys that come over TLS or from this machine."""
+    assert warned(JWT % f"audience: a, jwksUrl: '{url}'" + "rateLimit: {key: 'claim:sub'}\n") == []
+
+
 ROUTE = "{name: %s, path: /a, upstream: u, %s}"
 
 

@@ -10,6 +10,8 @@ from shared.faults import ConfigError
 HASH = "ab" * 32
 UPSTREAMS = "upstreams: [{name: a, url: 'http://a'}, {name: b, url: 'http://b'}]\n"
 AUTH = "security: {auth: {type: apiKey}}\n"
+KEY = "{kty: OKP, crv: Ed25519, x: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo}"
+SECRET = "{kty: oct, k: c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA}"
 
 
 def told(text: str) -> list[str]:
@@ -90,6 +92,36 @@ def one(text: str, path: str, part: str) -> None:
         ("{path: /a, auth: {mode: none, header: X}}", "auth.header", "counts only beside a type"),
         ("{path: /a, auth: {type: apiKey, issuer: x}}", "auth.issuer", "no meaning for type apiKey"),
         ("{path: /a, auth: {type: jwt}}", "auth", "exactly one of jwksUrl and jwks"),
+        (f"{{path: /a, auth: {{type: jwt, jwksUrl: 'https://x', jwks: {{keys: [{KEY}]}}}}}}", "auth", "exactly one of"),
+        ("{path: /a, auth: {type: jwt, jwksUrl: 'https://u:p@x/k'}}", "auth.jwksUrl", "remove the user"),
+        ("{path: /a, auth: {type: jwt, jwksUrl: 'http://169.254.169.254'}}", "auth.jwksUrl", "security.blockedIPs"),
+        ("{path: /a, auth: {type: jwt, jwksUrl: 'https://x', algorithms: [HS256]}}", "auth.algorithms[0]", "a secret"),
+        ("{path: /a, auth: {type: jwt, jwksUrl: 'https://x', algorithms: [none]}}", "auth.algorithms[0]", "not one of"),
+        ("{path: /a, auth: {type: jwt, jwks: {kty: RSA}}}", "auth.jwks", "is no set of keys"),
+        ("{path: /a, auth: {type: jwt, jwks: {keys: [5]}}}", "auth.jwks", "is no set of keys"),
+        ("{path: /a, auth: {type: jwt, jwks: {keys: [{kty: RSA}]}}}", "auth.jwks.keys[0]", "cannot be read"),
+        ("{path: /a, auth: {type: jwt, jwks: {keys: [{kty: DSA}]}}}", "auth.jwks.keys[0]", "no algorithm is for"),
+        (
+            "{path: /a, auth: {type: jwt, algorithms: [HS256], jwks: {keys: [{kty: oct, k: c2hvcnQ}]}}}",
+            "auth.jwks.keys[0]",
+            "below the minimum",
+        ),
+        (f"{{path: /a, auth: {{type: jwt, jwks: {{keys: [{SECRET}]}}}}}}", "auth.algorithms", "say which of HS256"),
+        (
+            "{path: /a, auth: {type: jwt, algorithms: [RS256], jwks: {keys: [{kty: RSA, n: AQAB, e: AQAB, d: AQAB}]}}}",
+            "auth.jwks.keys[0]",
+            "the private part of a key (d)",
+        ),
+        (
+            "{path: /a, auth: {type: jwt, jwksUrl: 'https://x', forwardClaims: {a: X-A, b: x-a}}}",
+            "auth.forwardClaims.b",
+            "a header for a claim that",
+        ),
+        (
+            "{path: /a, auth: {type: jwt, jwksUrl: 'https://x', forwardClaims: {a: Authorization}}}",
+            "auth.forwardClaims.a",
+            "has a meaning here",
+        ),
         ("{path: /a, scopes: [x]}", "scopes", "set `auth: required`"),
         ('{path: /a, deprecated: "a\\nb"}', "deprecated", "not a header value"),
         ("{path: /a, name: ' a'}", "name", "no name"),

@@ -46,6 +46,7 @@ TABLE: dict[str, tuple[int, str, bool]] = {
     "RequestTimeout": (504, "Gateway Timeout", False),
     "Unavailable": (503, "Service Unavailable", False),
     "NotConfigured": (503, "Service Unavailable", False),
+    "KeysUnavailable": (503, "Service Unavailable", False),
     "LimitStoreLost": (503, "Service Unavailable", False),
     "BreakerOpen": (503, "Service Unavailable", False),
     "NoEndpoint": (503, "Service Unavailable", False),
