@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED := .run/compiled
 SOURCES := $(shell find dataplane shared -name '*.py')
-COMPILED_TESTS := tests/integration/test_edge_*.py tests/integration/test_http_*.py tests/integration/test_endpoints.py \
+COMPILED_TESTS := tests/unit/test_tokens_bearer.py tests/integration/test_edge_*.py tests/integration/test_http_*.py tests/integration/test_endpoints.py \
 	tests/integration/test_pool_waiting.py tests/integration/test_redis_limits.py tests/property/test_engine_*.py tests/property/test_framing.py
 
 .DEFAULT_GOAL := help
