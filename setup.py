@@ -65,6 +65,7 @@ REQUEST_PATH = [
     "dataplane/limits/asking.py",
     "dataplane/limits/counts.py",
     "dataplane/limits/lease.py",
+    "dataplane/limits/room.py",
     "dataplane/limits/token_bucket.py",
     "dataplane/limits/windows.py",
 ]

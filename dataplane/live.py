@@ -20,6 +20,7 @@ from dataplane.limits.algorithms import ALGORITHMS
 from dataplane.limits.asking import Rule as StoreRule
 from dataplane.limits.counts import Counts
 from dataplane.limits.lease import Leases
+from dataplane.limits.room import KeyRoom
 from dataplane.limits.rule import Rule
 from dataplane.limits.store import Store, StoreKey
 from dataplane.metrics import Traffic
@@ -72,6 +73,7 @@ class Live:
         self.pools: dict[PoolKey, Pool] = {}
         self.names: dict[tuple[str, str], Name] = {}  # by upstream and host
         self.limits: dict[LimitKey, Counts] = {}
+        self.room = KeyRoom()  # for the keys of all limits
         self.bulkheads: dict[str, Bulkhead] = {}
         self.shedding = Shedding(loop, clock, traffic, self.events)
         self.leases: dict[tuple[LimitKey, StoreKey], Leases] = {}
@@ -115,6 +117,8 @@ class Live:
         if counts is None:
             rule = key[1]
             counts = self.limits[key] = ALGORITHMS[rule.algorithm](rule, self.wall() - self.clock())
+            counts.room = self.room
+            self.room.add(counts)
         return counts
 
     def bulkhead(self, upstream: str) -> Bulkhead:
@@ -136,6 +140,8 @@ class Live:
         leases = self.leases.get((limit, key))
         if leases is None:
             leases = self.leases[limit, key] = Leases(limit[1], rule, self.store(key))
+            leases.room = self.room
+            self.room.add(leases)
         return leases
 
     def follow_store(self, key: StoreKey | None) -> None:
@@ -249,9 +255,9 @@ class Live:
         for pool in [pool for pool in self.pools.values() if pool not in pools]:
             self._put_away(pool)
         for limit in [limit for limit in self.limits if limit not in limits]:
-            del self.limits[limit]
+            self.room.remove(self.limits.pop(limit))
         for held in [held for held in self.leases if held[0] not in limits or held[1] not in self.stores]:
-            del self.leases[held]
+            self.room.remove(self.leases.pop(held))
         for name in [name for name in self._turns if name not in upstreams]:
             del self._turns[name]
         for name in [name for name in self.breakers if name not in upstreams]:

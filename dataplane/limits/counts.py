@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from dataplane.limits.room import KeyRoom, Keys
 from dataplane.limits.rule import Rule
 
 _MOST_COUNTS: Final = 100_000
-"""In one generation: under an attack with a key per request memory stays below some tens of megabytes."""
+"""In one generation of one rule; room.py bounds those of all rules together."""
 
 
 class Count:
@@ -26,17 +27,18 @@ class Count:
         self.before = 0.0
 
 
-class Counts:
+class Counts(Keys):
     """The counts of one rule; each algorithm is one of these. Each of `nodes` live nodes grants its share of the limit.
 
     `now` is in seconds, of a clock that need not be the wall's; `epoch` is what leads from it to the wall's.
     """
 
-    __slots__ = ("_new", "_old", "_turned", "epoch", "rule")
+    __slots__ = ("_new", "_old", "_turned", "epoch", "room", "rule")
 
     def __init__(self, rule: Rule, epoch: float = 0.0) -> None:
         self.rule = rule
         self.epoch = epoch
+        self.room: KeyRoom | None = None  # what it shares with other rules
         self._new: dict[str, Count] = {}
         self._old: dict[str, Count] = {}
         self._turned = float("-inf")
@@ -59,7 +61,7 @@ class Counts:
     def find(self, key: str, now: float, keep: float) -> Count | None:
         """The count of a key, in the newer generation; `keep`: seconds after which an untouched one means nothing."""
         if now - self._turned > keep or len(self._new) >= _MOST_COUNTS:
-            self._old, self._new, self._turned = self._new, {}, now
+            self.age(now)
         count = self._new.get(key)
         if count is None:
             count = self._old.get(key)
@@ -67,7 +69,13 @@ class Counts:
                 self._new[key] = count
         return count
 
-    def add(self, key: str, amount: float, at: float) -> Count:
+    def age(self, now: float) -> None:
+        """As Keys has it."""
+        self._old, self._new, self._turned = self._new, {}, now
+
+    def add(self, key: str, amount: float, at: float, now: float) -> Count:
         """A new count."""
+        if self.room is not None:
+            self.room.grew(now)
         count = self._new[key] = Count(amount, at)
         return count

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dataplane.limits.asking import Ask
 from dataplane.limits.asking import Rule as StoreRule
+from dataplane.limits.room import KeyRoom, Keys
 from dataplane.limits.rule import Rule
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SHARE: Final = 0.1
 _LONGEST: Final = 10.0
 """Seconds that a lease lasts at most; else a tenth of the window."""
 _MOST_LEASES: Final = 100_000
-"""In one generation, as of counts."""
+"""In one generation of one rule, as of counts."""
 
 
 class LeaseHolder:
@@ -131,10 +132,22 @@ class Lease(Ask):
             self.take(leases.store.now(), leases.nodes)
 
 
-class Leases:
+class Leases(Keys):
     """The leases of one rule, by key: bounded in number as counts are."""
 
-    __slots__ = ("_limit", "_new", "_old", "_turned", "_window", "by_the_clock", "nodes", "rule", "seconds", "store")
+    __slots__ = (
+        "_limit",
+        "_new",
+        "_old",
+        "_turned",
+        "_window",
+        "by_the_clock",
+        "nodes",
+        "room",
+        "rule",
+        "seconds",
+        "store",
+    )
 
     def __init__(self, rule: Rule, store_rule: StoreRule, store: Store) -> None:
         self.rule = store_rule
@@ -142,6 +155,7 @@ class Leases:
         self.by_the_clock = rule.algorithm == "fixed-window"  # what is granted in a window must not leave it
         self.seconds = min(_LONGEST, rule.window / 10.0)
         self.nodes = 1  # when one was taken last
+        self.room: KeyRoom | None = None  # what it shares with other rules
         self._limit = min(rule.limit, rule.burst)
         self._window = rule.window
         self._new: dict[str, Lease] = {}
@@ -158,11 +172,17 @@ class Leases:
     def find(self, key: str, now: float) -> Lease:
         """The lease of a key; a new one holds nothing."""
         if now - self._turned > self._window or len(self._new) >= _MOST_LEASES:
-            self._old, self._new, self._turned = self._new, {}, now
+            self.age(now)
         lease = self._new.get(key)
         if lease is None:
             lease = self._old.get(key)
             if lease is None:
+                if self.room is not None:
+                    self.room.grew(now)
                 lease = Lease(self, key)
             self._new[key] = lease
         return lease
+
+    def age(self, now: float) -> None:
+        """As Keys has it."""
+        self._old, self._new, self._turned = self._new, {}, now

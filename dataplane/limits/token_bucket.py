@@ -26,7 +26,7 @@ class TokenBuckets(Counts):
         rate = rule.limit / (rule.window * nodes)
         count = self.find(key, now, max(rule.burst, nodes) * self._token_seconds)
         if count is None:
-            count = self.add(key, capacity, now)
+            count = self.add(key, capacity, now, now)
         else:
             count.amount = min(capacity, count.amount + max(0.0, now - count.at) * rate)
             count.at = now

@@ -40,7 +40,7 @@ class FixedWindows(Counts):
         start = math.floor(wall / length) * length
         count = self.find(key, now, length)
         if count is None:
-            count = self.add(key, 0.0, start)
+            count = self.add(key, 0.0, start, now)
         elif start > count.at:
             count.amount, count.at = 0.0, start
         if count.amount + 1.0 > share + _SLACK:
@@ -74,7 +74,7 @@ class SlidingWindows(Counts):
         start = math.floor(wall / length) * length
         count = self.find(key, now, 2.0 * length)
         if count is None:
-            count = self.add(key, 0.0, start)
+            count = self.add(key, 0.0, start, now)
         elif start > count.at:
             # One window later what was counted is what came before; two windows later it is nothing.
             count.before = count.amount if start - count.at < 1.5 * length else 0.0
