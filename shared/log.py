@@ -13,9 +13,10 @@ import queue
 import sys
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import orjson
+
+from shared.timestamp import timestamp
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _LOGGER = logging.getLogger("flexgate")
@@ -33,7 +34,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "timestamp": timestamp(record.created),
             "level": "warn" if record.levelno == logging.WARNING else record.levelname.lower(),
             "service": self._service,
             "event": record.getMessage(),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 
-from shared.log import Background
+from shared.log import Background, JsonLines
 
 
 def line(number: int) -> logging.LogRecord:
@@ -35,3 +36,10 @@ def test_a_reader_that_is_gone_ends_nothing() -> None:
     log.emit(line(1))
     log.close()
     os.close(into)
+
+
+def test_times_are_those_of_the_request_log() -> None:
+    """Both logs of a process sort and parse alike: UTC, milliseconds, Z."""
+    record = line(1)
+    record.created = 784111777.25
+    assert json.loads(JsonLines("x").format(record))["timestamp"] == "1994-11-06T08:49:37.250Z"
