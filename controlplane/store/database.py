@@ -75,8 +75,8 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        """The URL as operators write it, without the password and without the driver, which is ours to choose."""
+        return self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
 
     @property
     def dsn(self) -> str:

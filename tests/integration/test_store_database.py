@@ -138,7 +138,7 @@ async def test_a_file_is_its_owners_alone(tmp_path: Path) -> None:
         ("mysql://h/n", "type 'mysql' is not supported"),
         ("sqlite://", "in memory would be lost"),
         ("sqlite:////proc/none/flexgate.db", "/proc/none/flexgate.db cannot be written"),
-        ("postgresql://u:hunter2@127.0.0.1:1/n", r"postgresql\+asyncpg://u:\*\*\*@127.0.0.1:1/n does not answer"),
+        ("postgresql://u:hunter2@127.0.0.1:1/n", r"postgresql://u:\*\*\*@127.0.0.1:1/n does not answer"),
     ],
 )
 async def test_what_cannot_be_opened_is_one_line(url: str, message: str) -> None:
@@ -176,3 +176,16 @@ async def test_a_frozen_database_does_not_hold_a_writer_for_ever(postgres: Postg
                     await waiting.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
                     await waiting.execute(select(IDEMPOTENCY.c.key).with_for_update())
         assert await eventually(lambda: count(second), lambda rows: rows == 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:////var/lib/flexgate.db", "sqlite:////var/lib/flexgate.db"),
+        ("postgresql://gate:hunter2@db:5432/flexgate", "postgresql://gate:***@db:5432/flexgate"),
+        ("postgres://db/flexgate", "postgresql://db/flexgate"),
+    ],
+)
+def test_a_database_is_shown_as_it_was_written(url: str, shown: str) -> None:
+    """In `flexgate status`, errors and the log: no password, and no driver that nobody chose."""
+    assert Database(url).name == shown
