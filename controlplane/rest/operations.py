@@ -68,9 +68,13 @@ FILTERED = {
 MODELS = {"routes": "Route", "upstreams": "Upstream", "consumers": "Consumer", "keys": "Credential"}
 
 
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def _resources() -> Iterator[Operation]:
     for path, model in MODELS.items():
-        one, example = path.removesuffix("s"), EXAMPLES[model]
+        one, example = _with_article(path.removesuffix("s")), EXAMPLES[model]
         answer, body, place = f"{model}Answer", f"{model}Input", f"/api/{path}/{{id}}"
         named = {key: value for key, value in example.items() if key != "name"}
         yield Operation(
@@ -78,19 +82,19 @@ def _resources() -> Iterator[Operation]:
         )
         made = "The control plane makes the key and shows it once, as `secret`." if path == "keys" else ""
         yield Operation(
-            "POST", f"/api/{path}", f"Create a {one}. {made}".strip(), {201: answer, 200: "Plan"},
+            "POST", f"/api/{path}", f"Create {one}. {made}".strip(), {201: answer, 200: "Plan"},
             body=body, example=example, write=True,
         )  # fmt: skip
-        yield Operation("GET", place, f"Show a {one}, by name or id", {200: f"{model}View"})
+        yield Operation("GET", place, f"Show {one}, by name or id", {200: f"{model}View"})
         yield Operation(
-            "PUT", place, f"Make a {one} what the body says, whole", {200: f"{answer}|Plan", 201: answer},
+            "PUT", place, f"Make {one} what the body says, whole", {200: f"{answer}|Plan", 201: answer},
             body=body, example=named, write=True,
         )  # fmt: skip
         yield Operation(
-            "PATCH", place, f"Change a {one} by a merge patch (RFC 7396)", {200: f"{answer}|Plan"},
+            "PATCH", place, f"Change {one} by a merge patch (RFC 7396)", {200: f"{answer}|Plan"},
             body="MergePatch", example=next({key: value} for key, value in named.items()), write=True,
         )  # fmt: skip
-        yield Operation("DELETE", place, f"Delete a {one}", {204: "", 200: "Waited|Plan"}, write=True)
+        yield Operation("DELETE", place, f"Delete {one}", {204: "", 200: "Waited|Plan"}, write=True)
 
 
 OPERATIONS: tuple[Operation, ...] = (

@@ -102,3 +102,10 @@ async def test_the_page_needs_nobody_else(tmp_path: Path) -> None:
         assert not re.search(r"<script(?! src)|style=|\son\w+=|https?://", page)
         assert (await client.ask("/api/docs/none"))[0] == 404
         assert (await client.ask("/api/openapi.json"))[1]["openapi"] == "3.1.0"
+
+
+def test_summaries_are_english() -> None:
+    """An upstream, a route: most people meet these words first on the page of the API."""
+    shown = " ".join(operation.summary for operation in OPERATIONS)
+    assert "Create an upstream" in shown
+    assert not re.search(r"\ba [aeio]", shown)
