@@ -25,7 +25,7 @@ def finish(x: Exchange, traffic: Traffic, events: Events, writer: LogWriter) -> 
     route, runtime = x.route, x.runtime
     counts = route.traffic if route is not None else traffic.unmatched
     counts.record(x.method, x.status, ms, x.body.received + x.tunnel_bytes, x.response_bytes)
-    if x.status >= 500:
+    if x.status >= 500 and (x.error is not None or route is not None):  # else a probe was told that we are not ready
         _tell(x, events)
     policy = runtime.log if runtime is not None else _UNCONFIGURED
     if (traffic.log_successes or x.status >= 400) and wanted(policy, x.status, ms, random):

@@ -85,6 +85,16 @@ async def test_readiness_flips_before_connections_are_refused() -> None:
         assert await node.ended() == 0
 
 
+async def test_a_probe_that_is_told_to_wait_is_no_failure() -> None:
+    """503 from /health/ready on the traffic port is a word about this node: no event says that a request failed."""
+    flags = ("--drain-delay", "2")
+    async with serving(echo) as origin, running_process(document(origin.url, proxy=QUICK), *flags) as node:
+        node.signal(signal.SIGTERM)
+        await eventually(lambda: ask(node.port, get("/health/ready")), lambda answer: answer.status == 503)
+        assert (await ask(node.admin_port, get("/events?name=request.error"))).json["events"] == []
+        assert await node.ended() == 0
+
+
 async def test_a_request_that_never_ends_does_not_hold_a_drain() -> None:
     """After `drainTimeout` it is cut, and the process still ends by itself."""
 
