@@ -81,8 +81,8 @@ def _configuration(config: Path | None, demo: bool, run_dir: Path, ports: Ports)
     file = file_of(config, demo, run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        if file is not None and config is None and (not file.exists() or is_untouched(file.read_text())):
-            file.write_text(demo_config(f"{HOST}:{ports.demo}"))
+        if file is not None and config is None:
+            _keep_demo(file, f"{HOST}:{ports.demo}")
     except OSError as error:
         raise Failure(f"cannot write {error.filename or run_dir}: {error.strerror}") from error
     if file is None:
@@ -90,6 +90,15 @@ def _configuration(config: Path | None, demo: bool, run_dir: Path, ports: Ports)
     for warning in read_file(file).warnings:
         typer.echo(f"warning: {line_of(str(file), warning)}", err=True)
     return file
+
+
+def _keep_demo(file: Path, upstream: str) -> None:
+    """Write the demo's configuration for this upstream, unless the user has edited it."""
+    if not file.exists() or is_untouched(file.read_text()):
+        file.write_text(demo_config(upstream))
+    elif upstream not in file.read_text():
+        kept = f"{file} has edits of yours and is kept; nothing in it leads to {upstream}, the demo upstream"
+        typer.echo(f"note: {kept}. Edit it, or remove it to have it written anew", err=True)
 
 
 def _check_ports(ports: Ports, demo: bool) -> None:

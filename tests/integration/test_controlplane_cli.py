@@ -137,8 +137,10 @@ async def test_the_demo_follows_its_port_until_it_is_edited(tmp_path: Path) -> N
             assert file.read_text() == demo_config(f"127.0.0.1:{port}")
         mine = file.read_text() + "# mine\n"
         file.write_text(mine)
-        await flexgate(tmp_path, *refused, "1234")
+        _, _, errors = await flexgate(tmp_path, *refused, "1234")
         assert file.read_text() == mine
+        assert "note: .run/demo.yml has edits of yours and is kept; nothing in it leads to 127.0.0.1:1234" in errors
+        assert "note" not in (await flexgate(tmp_path, *refused, "5678"))[2]
 
 
 PORTS = ("--port", "--admin-port", "--rest-port", "--grpc-port", "--demo-port")
