@@ -81,3 +81,11 @@ class Once:
 def etag_of(resource: Resource) -> str:
     """What a resource is, as 32 hex digits: equal for equal content, in every replica and after a restart."""
     return f"{hash_of(resource):032x}"
+
+
+def etag_at(epoch: str, revision: int) -> str:
+    """What names the whole configuration at a revision; "0" before the first.
+
+    The line is in it: a database that was restored counts on, and its next revision is not what was one of that number.
+    """
+    return f"{revision}-{epoch[:8]}" if revision else "0"

@@ -101,9 +101,14 @@ class ConfigVerbs(AdminServicer):
             options, actor = request.options, actor_of(context)
             return await self._done(
                 request,
-                lambda: self._service.plan_replace(document),
+                lambda: self._service.plan_replace(document, _expected(options)),
                 lambda once: self._service.replace(
-                    document, actor, message=options.message, force=options.force, once=once
+                    document,
+                    actor,
+                    message=options.message,
+                    force=options.force,
+                    once=once,
+                    if_match=_expected(options),
                 ),
                 context,
             )
@@ -113,9 +118,14 @@ class ConfigVerbs(AdminServicer):
             options, actor, revision = request.options, actor_of(context), request.revision
             return await self._done(
                 request,
-                lambda: self._service.plan_rollback(revision),
+                lambda: self._service.plan_rollback(revision, _expected(options)),
                 lambda once: self._service.rollback(
-                    revision, actor, message=options.message, force=options.force, once=once
+                    revision,
+                    actor,
+                    message=options.message,
+                    force=options.force,
+                    once=once,
+                    if_match=_expected(options),
                 ),
                 context,
             )
@@ -150,6 +160,8 @@ class ConfigVerbs(AdminServicer):
         commit: Callable[[Once | None], Awaitable[NewKey]],
         context: Context,
     ) -> pb.KeyResponse:
+        if request.options.if_match:
+            raise _fault("options.if_match", "a key does not depend on what else there is; leave it away")
         made: list[NewKey] = []
 
         async def keep(once: Once | None) -> Outcome:
@@ -165,8 +177,15 @@ class ConfigVerbs(AdminServicer):
         options, actor = request.options, actor_of(context)
         return await self._done(
             request,
-            lambda: self._service.plan(changes),
-            lambda once: self._service.commit(changes, actor, message=options.message, force=options.force, once=once),
+            lambda: self._service.plan(changes, _expected(options)),
+            lambda once: self._service.commit(
+                changes,
+                actor,
+                message=options.message,
+                force=options.force,
+                once=once,
+                if_match=_expected(options),
+            ),
             context,
         )
 
@@ -206,6 +225,7 @@ class ConfigVerbs(AdminServicer):
         verdicts = await dry_run(reach, nodes, views, change) if ask and views is not None else []
         return pb.WriteResponse(
             revision=plan.revision,
+            etag=plan.etag,
             dry_run=True,
             changes=list(steps(plan.steps)),
             warnings=[error_of(warning) for warning in plan.warnings],
@@ -260,6 +280,11 @@ def written(outcome: Outcome) -> pb.WriteResponse:
         changes=[_changed(one) for one in outcome.changes],
         warnings=[error_of(warning) for warning in outcome.warnings],
     )
+
+
+def _expected(options: pb.WriteOptions) -> tuple[str, ...]:
+    """The etag that the whole configuration must have."""
+    return (options.if_match,) if options.if_match else ()
 
 
 def _kept(outcome: Outcome) -> Json:

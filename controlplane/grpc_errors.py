@@ -12,7 +12,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no s
 from grpc import aio
 
 from controlplane.problem import Problem
-from controlplane.refusal import AlreadyExists, Refusal, Stale
+from controlplane.refusal import AlreadyExists, Refusal
 from controlplane.store.database import DatabaseGone
 from shared.faults import ConfigError
 
@@ -20,10 +20,11 @@ CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
     409: grpc.StatusCode.FAILED_PRECONDITION,
+    412: grpc.StatusCode.ABORTED,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     503: grpc.StatusCode.UNAVAILABLE,
 }
-"""What the status of a refusal is called here; a stale etag and a name that is taken have codes of their own."""
+"""What the status of a refusal is called here; a name that is taken has a code of its own."""
 DETAILS = "grpc-status-details-bin"
 
 
@@ -45,8 +46,6 @@ async def telling(context: aio.ServicerContext[Any, Any]) -> AsyncIterator[None]
 
 
 def _code(error: Refusal) -> grpc.StatusCode:
-    if isinstance(error, Stale):
-        return grpc.StatusCode.ABORTED
     if isinstance(error, AlreadyExists):
         return grpc.StatusCode.ALREADY_EXISTS
     return CODES.get(error.status, grpc.StatusCode.FAILED_PRECONDITION)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from controlplane.changes import Changed
+from controlplane.changes import Changed, etag_at
 from controlplane.index import Index, facts_of
 from controlplane.store.mapping import shown_json, to_json
 from shared.faults import Fault
@@ -53,6 +53,11 @@ class Plan:
     table: Table = field(default_factory=Table, repr=False, compare=False)
     changes: tuple[Changed, ...] = field(default=(), repr=False, compare=False)
     epoch: str = ""
+
+    @property
+    def etag(self) -> str:
+        """What a write expects that is to do this, and nothing else."""
+        return etag_at(self.epoch, self.revision)
 
 
 def steps_of(changes: Iterable[Changed]) -> tuple[Step, ...]:

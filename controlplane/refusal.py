@@ -55,6 +55,20 @@ class Stale(Refusal):
         super().__init__(f"{shown(key)} is not what you read any more; read it again and repeat the change")
 
 
+class Moved(Refusal):
+    """Someone else changed the configuration since this was planned (If-Match)."""
+
+    status = 412
+    code = "stale"
+
+    def __init__(self, revision: int, etag: str) -> None:
+        message = (
+            f"the configuration is at revision {revision} by now, and this was planned for another one; "
+            "look at what was changed, and plan anew"
+        )
+        super().__init__(message, [{"path": "If-Match", "message": f"the etag is now {etag}"}])
+
+
 class Referenced(Refusal):
     """What is to be deleted is needed by others."""
 

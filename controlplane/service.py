@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.actor import SYSTEM, Actor
-from controlplane.changes import Change, Changed, Delete, Json, Once, Put
+from controlplane.changes import ANY, Change, Changed, Delete, Json, Once, Put, etag_at
 from controlplane.draft import Draft, draft, draft_of
 from controlplane.events import Events
 from controlplane.index import Candidate, Index
 from controlplane.neighbourhood import MANY, Found, examine
 from controlplane.plan import Plan, groups_of, guard, steps_of
 from controlplane.publisher import Publisher
-from controlplane.refusal import Busy, Guarded, ReadOnly, Referenced
+from controlplane.refusal import Busy, Guarded, Moved, ReadOnly, Referenced
 from controlplane.snapshot import MESSAGE_BYTES, oversize
 from controlplane.store import Committed, Outdated, Store, Write
 from shared import log
@@ -130,14 +130,16 @@ class Service:
         force: bool = False,
         once: Once | None = None,
         rollout: RolloutPlan | None = None,
+        if_match: Sequence[str] = (),
     ) -> Outcome:
         """Make these changes together, or none of them. With a `rollout` they come to the nodes in its waves.
 
-        ConfigError with every fault; a Refusal (read-only, not found, exists already, stale, referenced, guarded, key
-        reused, busy); DatabaseGone.
+        `if_match`: etags of which the whole configuration must have one; ANY: there must be one at all.
+        ConfigError with every fault; a Refusal (read-only, not found, exists already, stale, moved, referenced,
+        guarded, key reused, busy); DatabaseGone.
         """
         write = Write((), Table(), actor, "write", message, once=once, force=force, plan=rollout)
-        return await self._write(_always(changing(changes), len(changes)), write, force)
+        return await self._write(_always(changing(changes), len(changes)), write, if_match)
 
     async def recalled(self, once: Once) -> Outcome | None:
         """What the first request with this idempotency key was answered; None where there was none. KeyReused.
@@ -147,9 +149,9 @@ class Service:
         answer = await self._store.recall(once)
         return Outcome(_there(self.committed), answer=answer) if answer is not None else None
 
-    async def plan(self, changes: Sequence[Change]) -> Plan:
+    async def plan(self, changes: Sequence[Change], if_match: Sequence[str] = ()) -> Plan:
         """What `commit` would do; raises what it would raise, but for the guard, which the plan tells."""
-        return await self._plan(_always(changing(changes), len(changes)))
+        return await self._plan(_always(changing(changes), len(changes)), if_match)
 
     async def replace(
         self,
@@ -160,14 +162,15 @@ class Service:
         force: bool = False,
         once: Once | None = None,
         rollout: RolloutPlan | None = None,
+        if_match: Sequence[str] = (),
     ) -> Outcome:
         """Make a checked document the whole configuration, in one revision; errors as for `commit`."""
         write = Write((), Table(), actor, "apply", message, once=once, force=force, plan=rollout)
-        return await self._write(_always(becoming(document), MANY), write, force)
+        return await self._write(_always(becoming(document), MANY), write, if_match)
 
-    async def plan_replace(self, document: Document) -> Plan:
+    async def plan_replace(self, document: Document, if_match: Sequence[str] = ()) -> Plan:
         """What `replace` would do."""
-        return await self._plan(_always(becoming(document), MANY))
+        return await self._plan(_always(becoming(document), MANY), if_match)
 
     async def rollback(
         self,
@@ -178,20 +181,21 @@ class Service:
         force: bool = False,
         once: Once | None = None,
         rollout: RolloutPlan | None = None,
+        if_match: Sequence[str] = (),
     ) -> Outcome:
         """Make the configuration what it was at a revision, as a new one; NoRevision, and errors as for `commit`."""
         message = message or f"back to revision {revision}"
         write = Write((), Table(), actor, "rollback", message, once=once, force=force, plan=rollout)
-        return await self._write(self._returning(revision), write, force)
+        return await self._write(self._returning(revision), write, if_match)
 
-    async def plan_rollback(self, revision: int) -> Plan:
+    async def plan_rollback(self, revision: int, if_match: Sequence[str] = ()) -> Plan:
         """What `rollback` would do."""
-        return await self._plan(self._returning(revision))
+        return await self._plan(self._returning(revision), if_match)
 
     async def take_back(self, rollout: int, base: int, message: str) -> Outcome:
         """End a rollout: its base is what is committed from then on, as a new revision."""
         write = Write((), Table(), SYSTEM, "rollback", message, force=True, ends=rollout)
-        return await self._write(self._returning(base), write, True)
+        return await self._write(self._returning(base), write)
 
     async def adopt(self, document: Document) -> Committed:
         """Take over what the file says that is the truth here; ConfigError, and nothing changed, where it cannot be.
@@ -226,12 +230,13 @@ class Service:
 
         return proposing
 
-    async def _plan(self, proposing: Proposing) -> Plan:
+    async def _plan(self, proposing: Proposing, if_match: Sequence[str]) -> Plan:
         async with self._writing:
             base = await self._store.read()
+            _expect(base, if_match)
             return (await self._prepare(await proposing(base), base)).plan
 
-    async def _write(self, proposing: Proposing, write: Write, force: bool) -> Outcome:
+    async def _write(self, proposing: Proposing, write: Write, if_match: Sequence[str] = ()) -> Outcome:
         if self.read_only:
             raise ReadOnly(self.read_only)
         async with self._writing:
@@ -239,8 +244,9 @@ class Service:
                 base = await self._store.read()
                 if write.once is not None and (answer := await self._store.recall(write.once)) is not None:
                     return Outcome(_there(base), answer=answer)
+                _expect(base, if_match)
                 prepared = await self._prepare(await proposing(base), base)
-                if prepared.plan.guard and not force:
+                if prepared.plan.guard and not write.force:
                     raise Guarded(prepared.plan.guard)
                 try:
                     return await self._commit(base, prepared, write)
@@ -326,6 +332,13 @@ def becoming(document: Document) -> Drafting:
         return Drafted(made, Candidate(index, made.changed), Found([], document.warnings))
 
     return drafting
+
+
+def _expect(base: Committed | None, if_match: Sequence[str]) -> None:
+    """Moved where the configuration is none of those that a write was made for."""
+    etag = base.etag if base is not None else etag_at("", 0)
+    if if_match and etag not in if_match and not (base is not None and ANY in if_match):
+        raise Moved(base.revision if base is not None else 0, etag)
 
 
 def _refuse(drafted: Drafted) -> None:

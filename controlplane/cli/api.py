@@ -11,7 +11,7 @@ from http.client import HTTPException
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from controlplane.cli.failure import Code, Failure
+from controlplane.cli.failure import Code, Failure, Stale
 from controlplane.cli.reaching import hint, opener
 
 Json = dict[str, Any]
@@ -20,7 +20,8 @@ SECONDS = 30.0
 PAGE = 1000
 JSON, YAML = "application/json", "application/yaml"
 TEXTS = (YAML, "application/x-ndjson")
-CODES = {401: Code.UNAUTHORISED, 403: Code.UNAUTHORISED, 409: Code.CONFLICT, 412: Code.CONFLICT, 428: Code.CONFLICT}
+CODES = {401: Code.UNAUTHORISED, 403: Code.UNAUTHORISED, 409: Code.CONFLICT, 428: Code.CONFLICT}
+STALE = 412
 LATER = frozenset({429, 502, 503, 504})
 HINTS = {
     401: "give a token: --token, FLEXGATE_TOKEN, `flexgate login`, or one in a context (`flexgate context add`)",
@@ -166,7 +167,8 @@ class Api:
             details.append(f"try again in {wait} s")
         if hint := HINTS.get(status):
             details.append(hint)
-        return Failure(f"{self.url} answered {status}: {message}", code, details)
+        told = f"{self.url} answered {status}: {message}"
+        return Stale(told, details) if status == STALE else Failure(told, code, details)
 
 
 def path_of(*parts: str) -> str:

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from controlplane.cli.agreed import Planned, agreed
 from controlplane.cli.api import Api, Json
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.fields import text
 from controlplane.cli.manner import How, write
 from controlplane.cli.plan import counted, planned
 from controlplane.cli.resources import Yes
-from controlplane.cli.screen import Output, Screen, Shown, confirm
+from controlplane.cli.screen import Output, Screen, Shown
 from controlplane.cli.talking import talking, writing
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The YAML configuration; - reads the input.")]
@@ -36,20 +37,29 @@ def diff(
 
 
 @writing
-def apply(api: Api, screen: Screen, how: How, file: File, yes: Yes = False) -> None:
-    """Make a file the whole configuration, in one revision: the plan is shown first, and asked about."""
+def apply(api: Api, screen: Screen, how: How, file: File, yes: Yes = False, if_match: Planned = "") -> None:
+    """Make a file the whole configuration, in one revision: the plan is shown first, and asked about.
+
+    What was shown is done, or nothing: where somebody else commits in between, the new plan is asked about.
+    """
     document = text(file)
-    if not how.dry_run:
-        plan = compared(api, document, file)
-        if screen.is_plain:
-            screen.tell(planned(plan))
-        if not plan["changes"]:
-            screen.show(plan, list)
-            return
-        if plan["needsForce"] and not how.force:
-            raise Failure(f"held back: {plan['needsForce']}", Code.CONFLICT)
-        confirm("Apply this?", yes)
-    write(api, screen, how, "POST", APPLY, document, told=applied, place=str(file))
+
+    def does(etag: str) -> None:
+        write(api, screen, how, "POST", APPLY, document, told=applied, if_match=etag, place=str(file))
+
+    if how.dry_run:
+        does(if_match)
+        return
+    agreed(
+        screen,
+        how,
+        "Apply this?",
+        yes,
+        plan=lambda: compared(api, document, file),
+        does=does,
+        if_match=if_match,
+        nothing=lambda plan: screen.show(plan, list),
+    )
 
 
 @talking

@@ -39,3 +39,10 @@ class Failure(Exception):
     def lines(self) -> list[str]:
         """As it is printed."""
         return [str(self), *(f"  {detail}" for detail in self.details)]
+
+
+class Stale(Failure):
+    """Somebody else changed what this was made for (412)."""
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        super().__init__(message, Code.CONFLICT, details)

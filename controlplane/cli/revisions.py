@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
+from controlplane.cli.agreed import Planned, agreed
 from controlplane.cli.api import Api, Json, path_of
 from controlplane.cli.documents import applied
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.family import family
 from controlplane.cli.manner import How, write
-from controlplane.cli.plan import planned, steps
+from controlplane.cli.plan import steps
 from controlplane.cli.resources import Yes
-from controlplane.cli.screen import Screen, clock, confirm, table
+from controlplane.cli.screen import Screen, clock, table
 from controlplane.cli.talking import talking, writing
 
 app = family("List, show and compare revisions.")
@@ -63,18 +64,33 @@ def diff(
 
 
 @writing
-def rollback(api: Api, screen: Screen, how: How, revision: Number, yes: Yes = False) -> None:
-    """Make the configuration what it was at a revision, as a new one: the plan is shown first, and asked about."""
+def rollback(api: Api, screen: Screen, how: How, revision: Number, yes: Yes = False, if_match: Planned = "") -> None:
+    """Make the configuration what it was at a revision, as a new one: the plan is shown first, and asked about.
+
+    What was shown is done, or nothing: where somebody else commits in between, the new plan is asked about.
+    """
     path = path_of("revisions", str(revision), "rollback")
-    if not how.dry_run:
-        plan = How(dry_run="1", force=True).sent(api, "POST", path).body
-        if screen.is_plain:
-            screen.tell(planned(plan))
-        if plan["needsForce"] and not how.force:
-            raise Failure(f"held back: {plan['needsForce']}", Code.CONFLICT)
-        if plan["changes"]:
-            confirm(f"Go back to revision {revision}?", yes)
-    write(api, screen, how, "POST", path, told=applied)
+
+    def plan() -> Json:
+        found: Json = How(dry_run="1", force=True).sent(api, "POST", path).body
+        return found
+
+    def does(etag: str) -> None:
+        write(api, screen, how, "POST", path, told=applied, if_match=etag)
+
+    if how.dry_run:
+        does(if_match)
+        return
+    agreed(
+        screen,
+        how,
+        f"Go back to revision {revision}?",
+        yes,
+        plan=plan,
+        does=does,
+        if_match=if_match,
+        nothing=lambda found: screen.show(found, list),
+    )
 
 
 def _row(one: Json) -> list[str]:

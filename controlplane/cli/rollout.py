@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
+from controlplane.cli.agreed import Planned, agreed
 from controlplane.cli.api import Api, Json, path_of
 from controlplane.cli.documents import compared
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.family import family
 from controlplane.cli.fields import pairs, text
 from controlplane.cli.manner import How, write
-from controlplane.cli.plan import planned
 from controlplane.cli.resources import Yes
-from controlplane.cli.screen import Screen, Shown, clock, confirm, table
+from controlplane.cli.screen import Screen, Shown, clock, table
 from controlplane.cli.talking import talking, writing
 
 app = family("Bring a configuration to the nodes in waves, and steer that.")
@@ -45,22 +45,36 @@ def start(
     on_fail: Annotated[str, typer.Option(help="rollback, or pause.")] = "rollback",
     follow: Annotated[bool, typer.Option("--follow", help="Wait for its end; exit code 6 unless it succeeds.")] = False,
     yes: Yes = False,
+    if_match: Planned = "",
 ) -> None:
     """Make a file the configuration in waves: the plan is shown first, and asked about."""
     document = text(file)
-    if not how.dry_run:
-        plan = compared(api, document, file)
-        if screen.is_plain:
-            screen.tell(planned(plan))
-        if not plan["changes"]:
-            raise Failure("nothing would change: there is nothing to roll out")
-        confirm(f"Roll this out in {len(wave)} wave{'s' if len(wave) > 1 else ''}?", yes)
     gates = _numbers(pairs(gate or [], "--gate"))
     waves = {"waves": [_wave(one) for one in wave], "bake": bake, "gates": gates, "onFail": on_fail}
     body = {"document": document, "plan": waves}
-    begun = write(api, screen, how, "POST", PATH, body, told=lines, place=str(file))
-    if follow and not how.dry_run:
-        followed(api, screen, begun["id"])
+
+    def does(etag: str) -> None:
+        begun = write(api, screen, how, "POST", PATH, body, told=lines, if_match=etag, place=str(file))
+        if follow and not how.dry_run:
+            followed(api, screen, begun["id"])
+
+    if how.dry_run:
+        does(if_match)
+        return
+    agreed(
+        screen,
+        how,
+        f"Roll this out in {len(wave)} wave{'s' if len(wave) > 1 else ''}?",
+        yes,
+        plan=lambda: compared(api, document, file),
+        does=does,
+        if_match=if_match,
+        nothing=_nothing,
+    )
+
+
+def _nothing(_: Json) -> None:
+    raise Failure("nothing would change: there is nothing to roll out")
 
 
 @app.command("list")

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from controlplane.changes import Once
 from controlplane.fault_text import fields_of
+from controlplane.plan import Plan
 from controlplane.plane import Plane
 from controlplane.problem import Problem, json_response
 from controlplane.rest.manner import manner
@@ -54,7 +55,7 @@ class ConfigRest:
             "storeEpoch": committed.epoch,
             "digest": committed.table.digest.hex(),
         }
-        return json_response({**identity, "config": document})
+        return json_response({**identity, "config": document}, headers=_etag(committed))
 
     async def export(self, request: web.Request) -> web.Response:
         """The document alone, as JSON, or as YAML where `format` or Accept asks for it."""
@@ -64,9 +65,10 @@ class ConfigRest:
             raise Problem(400, f"format must be one of {', '.join(FORMATS)}")
         committed = self._committed()
         if wanted == "json":
-            return json_response(await asyncio.to_thread(lambda: export(redacted(committed.config))))
+            document = await asyncio.to_thread(lambda: export(redacted(committed.config)))
+            return json_response(document, headers=_etag(committed))
         text = await asyncio.to_thread(lambda: write(redacted(committed.config)))
-        return web.Response(text=text, content_type=YAML)
+        return web.Response(text=text, content_type=YAML, headers=_etag(committed))
 
     async def validate(self, request: web.Request) -> web.Response:
         """All that is wrong with the YAML document in the body; nothing is changed."""
@@ -93,9 +95,14 @@ class ConfigRest:
         service = self._plane.service
 
         async def commit(once: Once | None) -> Outcome:
-            return await service.replace(document, how.actor, message=how.message, force=how.force, once=once)
+            return await service.replace(
+                document, how.actor, message=how.message, force=how.force, once=once, if_match=how.if_match
+            )
 
-        return await self._writing.done(how, plan=lambda: service.plan_replace(document), commit=commit, answer=summary)
+        async def plan() -> Plan:
+            return await service.plan_replace(document, how.if_match)
+
+        return await self._writing.done(how, plan=plan, commit=commit, answer=summary)
 
     async def _document(self, request: web.Request) -> Document:
         """The document in the body, in which "[redacted]" is what is there; ConfigError with all its faults."""
@@ -106,3 +113,8 @@ class ConfigRest:
 
     def _committed(self) -> Committed:
         return self._plane.service.committed or NOTHING
+
+
+def _etag(committed: Committed) -> dict[str, str]:
+    """What names this configuration: If-Match of a write of the whole."""
+    return {"ETag": f'"{committed.etag}"'}

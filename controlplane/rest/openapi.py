@@ -66,11 +66,11 @@ COMPONENTS: dict[str, Json] = {
     "Plan": {
         "type": "object",
         "properties": {
-            "dryRun": {"const": True}, "revision": NUMBER, "changes": STEPS, "warnings": _list(FAULT),
+            "dryRun": {"const": True}, "revision": NUMBER, "etag": TEXT, "changes": STEPS, "warnings": _list(FAULT),
             "nodeGroups": {"type": ["array", "null"], "items": TEXT}, "nodes": _list(TEXT), "needsForce": TEXT,
             "verdicts": _list(_ref("NodeVerdict")),
         },
-        "required": ["dryRun", "revision", "changes", "warnings", "nodeGroups", "nodes", "needsForce"],
+        "required": ["dryRun", "revision", "etag", "changes", "warnings", "nodeGroups", "nodes", "needsForce"],
     },
     "Summary": {
         "type": "object",
@@ -153,7 +153,10 @@ PARAMETERS: dict[str, Json] = {
 }
 """Parameters that are not any text."""
 HEADERS: dict[str, tuple[str, Json]] = {
-    "If-Match": ("the etag that a read gave, or *", TEXT | {"examples": ['"0f3c"', "*"]}),
+    "If-Match": (
+        "the etag that a read or, of the whole configuration, a plan gave; or *",
+        TEXT | {"examples": ['"0f3c"', "*"]},
+    ),
     "Idempotency-Key": ("a repeated request with the same key is done once", {"type": "string", "maxLength": 255}),
     "Prefer": ("wait=SECONDS: answer when the nodes run it", TEXT | {"examples": ["wait=10"]}),
 }

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from controlplane.changes import Once
 from controlplane.listing import cursor_at, limit_of, position_in
-from controlplane.plan import steps_of
+from controlplane.plan import Plan, steps_of
 from controlplane.plane import Plane
 from controlplane.problem import Problem, json_response
 from controlplane.refusal import ReadOnly
@@ -77,9 +77,14 @@ class RevisionsRest:
         number, service = _number(request.match_info["id"]), self._plane.service
 
         async def commit(once: Once | None) -> Outcome:
-            return await service.rollback(number, how.actor, message=how.message, force=how.force, once=once)
+            return await service.rollback(
+                number, how.actor, message=how.message, force=how.force, once=once, if_match=how.if_match
+            )
 
-        return await self._writing.done(how, plan=lambda: service.plan_rollback(number), commit=commit, answer=summary)
+        async def plan() -> Plan:
+            return await service.plan_rollback(number, how.if_match)
+
+        return await self._writing.done(how, plan=plan, commit=commit, answer=summary)
 
     async def _between(self, first: int, second: int) -> list[Json]:
         return [step_view(step) for step in steps_of(await self._history.between(first, second))]

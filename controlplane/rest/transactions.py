@@ -54,7 +54,7 @@ class TransactionsRest:
 
         async def plan() -> Plan:
             edits = await self._edits(items)
-            return await self._run(edits, service.plan)
+            return await self._run(edits, lambda changes: service.plan(changes, how.if_match))
 
         async def commit(once: Once | None) -> Outcome:
             for attempt in range(1, ATTEMPTS + 1):
@@ -63,7 +63,13 @@ class TransactionsRest:
                     return await self._run(
                         edits,
                         lambda changes: service.commit(
-                            changes, how.actor, message=how.message, force=how.force, once=once, rollout=rollout
+                            changes,
+                            how.actor,
+                            message=how.message,
+                            force=how.force,
+                            once=once,
+                            rollout=rollout,
+                            if_match=how.if_match,
                         ),
                     )
                 except Stale:

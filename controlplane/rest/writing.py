@@ -96,6 +96,7 @@ class Writing:
         body: Json = {
             "dryRun": True,
             "revision": plan.revision,
+            "etag": plan.etag,
             "changes": [step_view(step) for step in plan.steps],
             "warnings": [detail_of(warning) for warning in plan.warnings],
             "nodeGroups": sorted(plan.groups) if plan.groups is not None else None,

@@ -31,7 +31,7 @@ from shared.pb.rollout_pb2 import Rollout
 
 Context = aio.ServicerContext[Any, Any]
 MOST = 100
-CODES = {404: grpc.StatusCode.NOT_FOUND, 503: grpc.StatusCode.UNAVAILABLE}
+CODES = {404: grpc.StatusCode.NOT_FOUND, 412: grpc.StatusCode.ABORTED, 503: grpc.StatusCode.UNAVAILABLE}
 """What a Refusal is called here; FAILED_PRECONDITION where it is not listed."""
 
 
@@ -65,6 +65,7 @@ class RolloutVerbs(AdminServicer):
                 message=request.message,
                 force=request.force,
                 rollout=request.plan,
+                if_match=[request.if_match] if request.if_match else (),
             )
             rollout = await self._rollouts.records.of(outcome.committed) if outcome.changes else None
             if rollout is None:

@@ -70,9 +70,11 @@ class RolloutsRest:
             raise ConfigError(faults)
         plan, document = read_plan(body.get("plan"), "plan"), read(str(body.get("document", "")))
         if how.dry_run:
-            planned = await service.plan_replace(document)
+            planned = await service.plan_replace(document, how.if_match)
             return json_response(await self._writing.planned(planned, ask=how.dry_run == "nodes"))
-        outcome = await service.replace(document, how.actor, message=how.message, force=how.force, rollout=plan)
+        outcome = await service.replace(
+            document, how.actor, message=how.message, force=how.force, rollout=plan, if_match=how.if_match
+        )
         rollout = await self._rollouts.records.of(outcome.committed) if outcome.changes else None
         if rollout is None:
             raise Problem(409, "this is what is committed already: there is nothing to roll out")

@@ -14,7 +14,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.actor import SYSTEM, Actor
-from controlplane.changes import Changed, Json, Once
+from controlplane.changes import Changed, Json, Once, etag_at
 from shared.pb.resources_pb2 import Config
 from shared.pb.rollout_pb2 import RolloutPlan
 from shared.table import Table, config_of
@@ -41,6 +41,11 @@ class Committed:
 
     def __repr__(self) -> str:
         return f"<Committed {self.epoch}/{self.revision} {self.table!r}>"
+
+    @property
+    def etag(self) -> str:
+        """What names this configuration."""
+        return etag_at(self.epoch, self.revision)
 
     @property
     def config(self) -> Config:

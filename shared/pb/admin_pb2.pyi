@@ -385,6 +385,7 @@ class WriteOptions(_message.Message):
     ASK_NODES_FIELD_NUMBER: _builtins.int
     WAIT_MS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    IF_MATCH_FIELD_NUMBER: _builtins.int
     message: _builtins.str
     """for the revision"""
     force: _builtins.bool
@@ -397,6 +398,8 @@ class WriteOptions(_message.Message):
     """answer when the nodes run it, at the latest after so long; 0: at once"""
     idempotency_key: _builtins.str
     """a repeated request is done once"""
+    if_match: _builtins.str
+    """the etag that the whole configuration must have, as a plan told it; "*": there must be one"""
     def __init__(
         self,
         *,
@@ -406,10 +409,11 @@ class WriteOptions(_message.Message):
         ask_nodes: _builtins.bool = ...,
         wait_ms: _builtins.int = ...,
         idempotency_key: _builtins.str = ...,
+        if_match: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_nodes", b"ask_nodes", "dry_run", b"dry_run", "force", b"force", "idempotency_key", b"idempotency_key", "message", b"message", "wait_ms", b"wait_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_nodes", b"ask_nodes", "dry_run", b"dry_run", "force", b"force", "idempotency_key", b"idempotency_key", "if_match", b"if_match", "message", b"message", "wait_ms", b"wait_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -672,6 +676,7 @@ class WriteResponse(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """that it made; of a dry run, the one that it would change"""
     dry_run: _builtins.bool
@@ -679,6 +684,8 @@ class WriteResponse(_message.Message):
     """of a dry run: why it would be refused without `force`"""
     replayed: _builtins.bool
     """the answer to an earlier request with the same idempotency key"""
+    etag: _builtins.str
+    """of a dry run: of the whole configuration that it would change, for `if_match`"""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceChange]: ...
     @_builtins.property
@@ -705,10 +712,11 @@ class WriteResponse(_message.Message):
         nodes: _abc.Iterable[_builtins.str] | None = ...,
         verdicts: _abc.Iterable[Global___NodeVerdict] | None = ...,
         replayed: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "changes", b"changes", "dry_run", b"dry_run", "needs_force", b"needs_force", "nodes", b"nodes", "replayed", b"replayed", "revision", b"revision", "verdicts", b"verdicts", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "changes", b"changes", "dry_run", b"dry_run", "etag", b"etag", "needs_force", b"needs_force", "nodes", b"nodes", "replayed", b"replayed", "revision", b"revision", "verdicts", b"verdicts", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1379,9 +1387,12 @@ class BeginRolloutRequest(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
+    IF_MATCH_FIELD_NUMBER: _builtins.int
     yaml: _builtins.str
     message: _builtins.str
     force: _builtins.bool
+    if_match: _builtins.str
+    """the etag that the whole configuration must have; "*": there must be one"""
     @_builtins.property
     def plan(self) -> _rollout_pb2.RolloutPlan: ...
     def __init__(
@@ -1391,10 +1402,11 @@ class BeginRolloutRequest(_message.Message):
         plan: _rollout_pb2.RolloutPlan | None = ...,
         message: _builtins.str = ...,
         force: _builtins.bool = ...,
+        if_match: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "message", b"message", "plan", b"plan", "yaml", b"yaml"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "if_match", b"if_match", "message", b"message", "plan", b"plan", "yaml", b"yaml"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,7 @@ from grpc import aio
 
 from tests.e2e.test_command_access import operated
 from tests.integration.controlplane_node import NodeClient
-from tests.support.command import Operator, flexgate
+from tests.support.command import Operator, flexgate, terminal
 from tests.support.deadline import eventually
 
 DOCUMENT = """
@@ -129,6 +129,38 @@ async def test_revisions_are_compared_and_brought_back(admin: Operator) -> None:
     assert "revision 3" in await admin.good("rollback", "1", "--yes")
     assert "http://users:8080" in await admin.good("upstreams", "get", "users")
     assert (await admin("rollback", "9", "--yes"))[0] == 1
+
+
+async def test_a_plan_of_another_revision_is_a_conflict(admin: Operator) -> None:
+    """A script applies what it compared, or learns with exit code 5 that somebody was faster; * takes what there is."""
+    compared = json.loads(await admin.good("diff", "proxy.yml", "-o", "json"))
+    await admin.good("upstreams", "create", "name=users", "url=http://users:80")
+    code, output, errors = await admin("apply", "proxy.yml", "--yes", "--if-match", compared["etag"])
+    assert (code, output) == (5, "")
+    assert "somebody else changed the configuration: it is at revision 1 by now" in errors
+    assert (await admin("apply", "proxy.yml", "--dry-run", "--if-match", compared["etag"]))[0] == 5
+    assert (await admin("rollback", "1", "--yes", "--if-match", compared["etag"]))[0] == 5
+    compared = json.loads(await admin.good("diff", "proxy.yml", "-o", "json"))
+    assert "revision 2" in await admin.good("apply", "proxy.yml", "--yes", "--if-match", compared["etag"])
+    assert "revision 3" in await admin.good("rollback", "1", "--yes", "--if-match", "*")
+
+
+async def test_a_commit_between_plan_and_answer_is_shown(admin: Operator) -> None:
+    """Somebody commits while the question stands: nothing is applied, the new plan is shown and asked about anew."""
+    await admin.good("apply", "proxy.yml", "--yes")
+    (admin.directory / "proxy.yml").write_text(DOCUMENT.replace("8080", "9090"))
+    async with terminal(admin, "apply", "proxy.yml") as typing:
+        first = await typing.until("Apply this? [y/N] ")
+        assert "url: http://users:8080 -> http://users:9090" in first
+        await admin.good("routes", "create", "name=new", "path=/new/*", "upstream=users")
+        typing.say("y")
+        second = await typing.until("Apply this? [y/N] ")
+        assert "somebody else was faster, and nothing was changed; this is the plan now:" in second
+        assert "- route new" in second
+        assert "on top of revision 2" in second
+        typing.say("y")
+        assert "revision 3: " in await typing.until("revision 3: ")
+        assert await typing.ended() == 0
 
 
 async def test_a_guard_needs_force(admin: Operator) -> None:
