@@ -39,6 +39,7 @@ from controlplane.state import locked
 from controlplane.store.audit import Audit
 from controlplane.store.file import FileStore
 from controlplane.store.migrate import opened
+from controlplane.store.pruning import Pruner
 from controlplane.store.sql import SqlStore
 from controlplane.telemetry import Reports, TelemetryServer
 from controlplane.traffic import Traffic
@@ -73,8 +74,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
     was started.
     """
     async with AsyncExitStack() as stack:
-        for reason in plaintext_warnings(settings):
-            log.warn("listener.plaintext", reason=reason)
+        _warn(settings)
         state = stack.enter_context(locked(settings.state_dir))
         rest_listening = stack.enter_context(rest_socket(settings))
         tls = rest_tls(settings)
@@ -94,7 +94,14 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         gate.peer = trust.callers.peer
         nodes = Nodes()
         rollouts = Rollouts(records, service, publisher, nodes, events, tick=min(TICK, settings.heartbeat))
-        jobs: list[Job] = [publisher.run, *auth.jobs, *tls.jobs]
+        pruner = Pruner(
+            database,
+            audit,
+            settings.keep,
+            holders=(records.held, nodes.held),
+            others=(store.forget, auth.sessions.forget, records.prune, *trust.forgetting),
+        )
+        jobs: list[Job] = [pruner.run, publisher.run, *auth.jobs, *tls.jobs]
         source: Source = DatabaseSource(database.name)
         if settings.config is not None:
             source = await _followed(FileSource(settings.config, service, events, audit=audit), jobs)
@@ -104,8 +111,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         await service.warm()
         await auth.start(settings.state_dir)  # last of what may refuse: a start that came to nothing makes no token
 
-        joining = joined(database, nodes, publisher, store, settings.heartbeat)
-        reach, told = await stack.enter_async_context(joining)
+        reach, told = await stack.enter_async_context(joined(database, nodes, publisher, store, settings.heartbeat))
         jobs += told
         reports = Reports(traffic, events)
         plane = Plane(
@@ -121,6 +127,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             auth,
             rollouts,
             reach,
+            pruner,
             trust.register,
             {name: files for name, files in (("rest", tls.files), ("grpc", trust.files)) if files is not None},
         )
@@ -139,6 +146,12 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
             await checks.enter_graceful_shutdown()
             rollouts.stop()  # first: that nodes leave now says nothing of what they run
             await _drained(discovery, port.server, background)
+
+
+def _warn(settings: Settings) -> None:
+    """Tell what an operator should know about these settings."""
+    for reason in plaintext_warnings(settings):
+        log.warn("listener.plaintext", reason=reason)
 
 
 async def _drained(discovery: Discovery, server: aio.Server, background: list[asyncio.Task[None]]) -> None:

@@ -19,6 +19,7 @@ from shared.faults import ConfigError
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
+    410: grpc.StatusCode.NOT_FOUND,
     409: grpc.StatusCode.FAILED_PRECONDITION,
     412: grpc.StatusCode.ABORTED,
     422: grpc.StatusCode.INVALID_ARGUMENT,

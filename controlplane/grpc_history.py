@@ -87,6 +87,8 @@ class HistoryVerbs(AdminServicer):
             found = await self._audit.verify()
             return pb.VerifyAuditResponse(
                 valid=found.broken is None,
+                first=found.first,
+                anchor=found.anchor,
                 rows=found.rows,
                 hash=found.hash,
                 broken=found.broken or 0,

@@ -36,6 +36,7 @@ def scrape(plane: Plane) -> Scrape:
     gauges: dict[str, tuple[str, float]] = {
         "config_revision": ("The revision that every node should run", desired),
         "config_source_faults": ("Faults of the configuration file as it is now", len(plane.source.status.faults)),
+        "config_oldest_revision": ("The oldest revision that is kept", plane.pruner.oldest),
         "nodes_connected": ("Data planes with an open configuration stream", nodes.live),
     }
     for port, files in plane.certificates.items():
@@ -52,6 +53,8 @@ def scrape(plane: Plane) -> Scrape:
         "drift_detected": ("Nodes found to hold something else than what was published", nodes.drifts),
         "config_superseded": ("Revisions that a node was never sent, because a newer one was there", nodes.superseded),
         "config_encodings": ("Times a revision was encoded, in full or as a delta", plane.publisher.encoded),
+        "revisions_pruned": ("Revisions that were pruned here", plane.pruner.revisions),
+        "audit_rows_pruned": ("Rows of the audit log that were pruned here", plane.pruner.rows),
         "report_batches": ("Telemetry batches counted", reports.batches),
         "report_batches_repeated": ("Telemetry batches that came again and were not counted again", reports.repeated),
         "report_records_lost": (

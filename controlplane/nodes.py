@@ -284,6 +284,11 @@ class Nodes:
         self._forget()
         return [self._message(node, _of(desired, name, node.acked)) for name, node in sorted(self._nodes.items())]
 
+    async def held(self, _connection: object, epoch: str) -> list[int]:
+        """The revisions that nodes run, here and elsewhere: to be asked what they lack."""
+        here = [node.reached(epoch) for node in self._nodes.values()]
+        return [revision for revision in (*here, *(one.acked_revision for one in self.others().values())) if revision]
+
     def all(self) -> list[Node]:
         """Those that are connected, and those that are remembered."""
         return list(self._nodes.values())

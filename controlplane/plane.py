@@ -17,6 +17,7 @@ from controlplane.service import Service
 from controlplane.source import Source
 from controlplane.store.audit import Audit
 from controlplane.store.database import Database
+from controlplane.store.pruning import Pruner
 from controlplane.telemetry import Reports
 from controlplane.traffic import Traffic
 from controlplane.trust.register import Register
@@ -39,6 +40,7 @@ class Plane:
     auth: Auth
     rollouts: Rollouts
     reach: Reach
+    pruner: Pruner
     register: Register | None = None
     """Of enrolled nodes; None where the gRPC port has no TLS, and so no node can enrol."""
     certificates: Mapping[str, CertificateFiles] = field(default_factory=dict)

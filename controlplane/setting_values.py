@@ -83,3 +83,20 @@ def count(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) <= 1_000_000:
         return int(text)
     raise ValueError(f"{text!r} is not a number from 0 to 1000000")
+
+
+def positive(text: str) -> int:
+    """A number that is not 0."""
+    if number := count(text):
+        return number
+    raise ValueError(f"{text!r} is not a number from 1 to 1000000")
+
+
+def keeping(text: str) -> float:
+    """How long something is kept, in seconds; inf: for ever."""
+    if text == "forever":
+        return float("inf")
+    number, unit = text[:-1], {"h": 3600, "d": 86_400}.get(text[-1:], 0)
+    if unit and number.isascii() and number.isdigit() and len(number) <= 6 and int(number):
+        return float(int(number) * unit)
+    raise ValueError(f"{text!r} is no time to keep something: write a number with h or d, or forever")

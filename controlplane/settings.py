@@ -12,6 +12,7 @@ from controlplane import setting_values as values
 from controlplane.auth.address import Network, is_loopback, networks
 from controlplane.auth.parts import REQUESTS, AuthSettings, OidcSettings
 from controlplane.auth.role_mapping import parsed as parsed_roles
+from controlplane.store.pruning import KEEP, Keep
 from shared import __version__
 from shared.service_links import without_service_links
 
@@ -53,6 +54,9 @@ class Settings:
     ca_cert: Path | None = None
     ca_key: Path | None = None
     node_certificate_lifetime: float = 7 * 86_400.0  # seconds
+    keep_revisions: int = KEEP.revisions
+    keep_revisions_for: float = KEEP.revisions_for
+    keep_audit_for: float = KEEP.audit_for
     heartbeat: float = 5.0
     log_level: str = "info"
 
@@ -65,6 +69,11 @@ class Settings:
     def database_url(self) -> str:
         """Where the database is; without a word about it, a file in the state directory."""
         return self.database or default_database(self.state_dir)
+
+    @property
+    def keep(self) -> Keep:
+        """How much of the history stays."""
+        return Keep(self.keep_revisions, self.keep_revisions_for, self.keep_audit_for)
 
     @property
     def auth(self) -> AuthSettings:
@@ -211,6 +220,27 @@ OPTIONS = (
         "TIME",
         values.lifetime,
         "how long the certificate of an enrolled node is good (default 7d)",
+    ),
+    Option(
+        "keep-revisions",
+        "FLEXGATE_CP_KEEP_REVISIONS",
+        "N",
+        values.positive,
+        "how many revisions are kept in any case, however old (default 1000)",
+    ),
+    Option(
+        "keep-revisions-for",
+        "FLEXGATE_CP_KEEP_REVISIONS_FOR",
+        "TIME",
+        values.keeping,
+        "how long revisions beyond these are kept: a number with h or d, or forever (default 90d)",
+    ),
+    Option(
+        "keep-audit-for",
+        "FLEXGATE_CP_KEEP_AUDIT_FOR",
+        "TIME",
+        values.keeping,
+        "how long the audit log is kept (default 400d)",
     ),
     Option(
         "heartbeat",

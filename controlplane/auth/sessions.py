@@ -33,6 +33,8 @@ IDLE = 86400.0
 """Seconds after which a session ends that was not refreshed."""
 LONGEST_SESSION = 7 * 86400.0
 """Seconds after which people log in anew, whatever they did."""
+ENDED = 86400.0
+"""Seconds after which a session that was ended is removed."""
 FORGET = 3600.0
 """Seconds between two removals of sessions that are over."""
 WRONG = "the name or the password is wrong"
@@ -153,8 +155,9 @@ class Sessions:
                 await self.forget()
 
     async def forget(self) -> None:
-        """Remove the sessions of which no token can be good any more."""
-        over = ACCESS_SESSIONS.c.expires < self._access.now() - ACCESS_SECONDS
+        """Remove the sessions of which no token can be good any more, not even by a clock that is behind."""
+        now = self._access.now()
+        over = (ACCESS_SESSIONS.c.expires < now - ACCESS_SECONDS) | (ACCESS_SESSIONS.c.ended < now - ENDED)
         async with self._access.database.transaction() as connection:
             await connection.execute(delete(ACCESS_SESSIONS).where(over))
 

@@ -53,11 +53,17 @@ def verify(
 ) -> None:
     """Check the whole chain of hashes; exit code 1 where it is broken. Keep the hash elsewhere."""
     found = api.get("/api/audit/verify")
-    screen.show(found, lambda: [f"{found['rows']} entries, newest hash {found['hash']}"])
+    screen.show(found, lambda: _verified(found))
     if not found["valid"]:
         raise Failure(f"the audit log is broken at entry {found['broken']}: {found['reason']}")
-    if kept and kept != found["hash"] and f'"hash":"{kept}"' not in api.get("/api/audit/export"):
-        raise Failure(f"no entry has the hash {kept}: the audit log was rewritten")
+    if not kept or kept in {found["hash"], found["anchor"]} or f'"hash":"{kept}"' in api.get("/api/audit/export"):
+        return
+    if found["first"] > 1:
+        raise Failure(
+            f"no entry has the hash {kept}: the audit log was rewritten, unless it is of one of those before "
+            f"{found['first']}, which were pruned: look for it in your export of these, whose last is {found['anchor']}"
+        )
+    raise Failure(f"no entry has the hash {kept}: the audit log was rewritten")
 
 
 @app.command()
@@ -84,6 +90,14 @@ def export(
     except OSError as error:
         raise Failure(f"cannot write {out}: {error.strerror}") from error
     screen.tell([f"wrote {lines.count(chr(10))} entries to {out}"])
+
+
+def _verified(found: Json) -> list[str]:
+    first, last = found["first"], found["rows"]
+    lines = [f"{last - first + 1} entries, newest hash {found['hash']}"]
+    if first > 1:
+        lines.append(f"verified from entry {first}: those before were pruned, the last of them has {found['anchor']}")
+    return lines
 
 
 def _row(one: Json) -> list[str]:

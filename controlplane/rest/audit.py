@@ -66,7 +66,7 @@ class AuditRest:
         return response
 
     async def verify(self, request: web.Request) -> web.Response:
-        """Whether the chain is whole: {valid, rows, hash, broken, reason}."""
+        """Whether the chain is whole: {valid, first, anchor, rows, hash, broken, reason}."""
         known_parameters(request)
         verified = await self._audit.verify()
         return json_response({"valid": verified.broken is None, **asdict(verified)})

@@ -88,10 +88,10 @@ COMPONENTS: dict[str, Json] = {
     "Verified": {
         "type": "object",
         "properties": {
-            "valid": {"type": "boolean"}, "rows": NUMBER, "hash": TEXT, "broken": {"type": ["integer", "null"]},
-            "reason": TEXT,
+            "valid": {"type": "boolean"}, "first": NUMBER, "anchor": TEXT, "rows": NUMBER, "hash": TEXT,
+            "broken": {"type": ["integer", "null"]}, "reason": TEXT,
         },
-        "required": ["valid", "rows", "hash"],
+        "required": ["valid", "first", "anchor", "rows", "hash"],
     },
     "Events": _of(total=NUMBER, events=_list({"type": "object"}), nextCursor=TEXT),
     "Nodes": _of(desiredRevision=NUMBER, total=NUMBER, nodes=_list(_ref("Node")), nextCursor=TEXT),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
-from controlplane.changes import Once
+from controlplane.changes import Changed, Once
 from controlplane.listing import cursor_at, limit_of, position_in
 from controlplane.plan import Plan, steps_of
 from controlplane.plane import Plane
@@ -61,14 +62,19 @@ class RevisionsRest:
         known_parameters(request)
         number = _number(request.match_info["id"])
         revision = await self._history.get(number)
-        return json_response(_view(revision) | {"changes": await self._between(number - 1, number)})
+        return json_response(_view(revision) | {"changes": _steps(await self._history.changes(number))})
 
     async def diff(self, request: web.Request) -> web.Response:
         """What makes this revision of another (`from`; the one before it): {from, to, changes[]}."""
         known_parameters(request, "from")
         number = _number(request.match_info["id"])
-        base = _number(request.query["from"]) if "from" in request.query else max(0, number - 1)
-        return json_response({"from": base, "to": number, "changes": await self._between(base, number)})
+        if "from" in request.query:
+            base = _number(request.query["from"])
+            changes = await self._history.between(base, number)
+        else:
+            # By its own changes: also of the oldest that is kept, before which there is none.
+            base, changes = max(0, number - 1), await self._history.changes(number)
+        return json_response({"from": base, "to": number, "changes": _steps(changes)})
 
     async def rollback(self, request: web.Request) -> web.Response:
         """The configuration is what it was at this revision, as a new one."""
@@ -86,14 +92,15 @@ class RevisionsRest:
 
         return await self._writing.done(how, plan=plan, commit=commit, answer=summary)
 
-    async def _between(self, first: int, second: int) -> list[Json]:
-        return [step_view(step) for step in steps_of(await self._history.between(first, second))]
-
     @property
     def _history(self) -> History:
         if self._plane.read_only:
             raise ReadOnly(f"{self._plane.read_only}; its history is where the file is kept")
         return self._all
+
+
+def _steps(changes: Sequence[Changed]) -> list[Json]:
+    return [step_view(step) for step in steps_of(changes)]
 
 
 def _number(text: str) -> int:

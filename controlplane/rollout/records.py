@@ -24,7 +24,7 @@ from controlplane.store.audit import Audit
 from controlplane.store.database import Database
 from controlplane.store.mapping import from_json
 from controlplane.store.sql import CHANNEL
-from controlplane.store.tables import CHANGES
+from controlplane.store.tables import CHANGES, HORIZON
 from shared.pb.resources_pb2 import Resource
 from shared.pb.rollout_pb2 import Rollout, RolloutView
 from shared.table import Key, Table, unpack
@@ -203,6 +203,23 @@ class Records:
         """The rollout that brings this revision, or brought it."""
         same = (ROLLOUTS.c.epoch == committed.epoch) & (ROLLOUTS.c.revision == committed.revision)
         return await self._one(same)
+
+    async def held(self, connection: AsyncConnection, epoch: str) -> list[int]:
+        """The revisions that the rollout which is not over may go back to."""
+        active = await self._active(connection, epoch)
+        return [active.rollout.base_revision] if active is not None else []
+
+    async def prune(self) -> None:
+        """Remove rollouts of revisions that are pruned, but never the newest, and what quarantine does not look at."""
+        past = select(HORIZON.c.revision).scalar_subquery()
+        newest = select(func.max(ROLLOUTS.c.id)).scalar_subquery()
+        over = ROLLOUTS.c.state.not_in(HELD) & (ROLLOUTS.c.revision <= past) & (ROLLOUTS.c.id < newest)
+        looked_at = select(QUARANTINE.c.rollout).order_by(QUARANTINE.c.rollout.desc()).limit(MOST_QUARANTINED)
+        async with self._database.transaction() as connection:
+            await connection.execute(delete(ROLLOUTS).where(over))
+            kept = (await connection.execute(looked_at)).scalars().all()
+            if len(kept) == MOST_QUARANTINED:
+                await connection.execute(delete(QUARANTINE).where(QUARANTINE.c.rollout < kept[-1]))
 
     async def get(self, id_: int) -> Record | None:
         async with self._database.reading() as connection:

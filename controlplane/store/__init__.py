@@ -112,6 +112,10 @@ class Store(Reader, Protocol):
         """The answer that was kept for this key; KeyReused where it was for another request."""
         ...
 
+    async def forget(self) -> None:
+        """Remove what was kept for `recall` and is too old for it."""
+        ...
+
     async def between(self, first: int, second: int) -> tuple[Changed, ...]:
         """What makes the configuration of revision `second` of that of `first`; NoRevision."""
         ...

@@ -3,12 +3,13 @@
 Each row's hash is SHA-256 over the hash before it and the row's own canonical JSON. Whoever rewrites or removes a row
 must rewrite all that follow and the tail; keep the newest hash elsewhere (`verify` tells it) to notice that too. Rows
 are written in the transaction of what they tell, and last in it: the tail is one row that all who append wait for.
+Old rows may be pruned (`pruning`): the hash of the last of them stays, and the chain begins after it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
@@ -19,8 +20,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.actor import Actor
 from controlplane.changes import Json
 from controlplane.store.database import Database
+from controlplane.store.horizon import horizon_of
 from controlplane.store.tables import AUDIT, AUDIT_TAIL
 
+PRUNED = "audit.prune"
+"""The action of a row that tells which rows before it were pruned."""
 BATCH = 1000
 """Rows that are read at a time."""
 EQUAL = ("actor", "action", "target", "address", "correlation_id")
@@ -61,9 +65,12 @@ EVERYTHING = Search({})
 class Verified:
     """What a look at the whole chain found: `broken` is the number of the first row that does not fit, None if all do.
 
-    `hash` is that of the newest row: kept elsewhere, it proves later that nothing up to `rows` was rewritten.
+    `first` is the oldest row that is kept, chained to the `anchor`: the hash of the last that was pruned, "" where none
+    was. `hash` is that of the row `rows`, the newest: kept elsewhere, it proves later that nothing was rewritten.
     """
 
+    first: int
+    anchor: str
     rows: int
     hash: str
     broken: int | None = None
@@ -147,25 +154,52 @@ class Audit:
             yield orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
 
     async def verify(self) -> Verified:
-        """Whether the chain is whole from the first row to the tail, as it is when this begins."""
+        """Whether the chain is whole from the oldest row that is kept to the tail, as it is when this begins.
+
+        Where rows were pruned, the last row that tells of it must name the very row that the chain begins after.
+        """
         async with self._database.reading() as connection:
             tail = (await connection.execute(select(AUDIT_TAIL.c.number, AUDIT_TAIL.c.hash))).one()
-            number, previous = 0, ""
-            while number < tail.number:
-                query = select(AUDIT).where(AUDIT.c.number > number)
-                rows = (await connection.execute(_oldest(query))).all()
-                for row in map(_entry, rows):
-                    if row.number != number + 1:
-                        return Verified(number, previous, number + 1, f"row {number + 1} is missing")
-                    content = asdict(row)
-                    if content.pop("hash") != chained(previous, content):
-                        return Verified(number, previous, row.number, f"row {row.number} is not what was written")
-                    number, previous = row.number, row.hash
-                if not rows:
-                    return Verified(number, previous, number + 1, f"rows after {number} are missing")
-            if previous != tail.hash:
-                return Verified(number, previous, number, "the tail is not that of the last row")
-        return Verified(number, previous)
+            past = await horizon_of(connection)
+            chain = Chain(past.audit, past.audit_hash)
+            while chain.number < tail.number and not chain.reason:
+                rows = (await connection.execute(_oldest(select(AUDIT).where(AUDIT.c.number > chain.number)))).all()
+                chain.take([_entry(row) for row in rows])
+        if not chain.reason and chain.hash != tail.hash:
+            chain.broken, chain.reason = chain.number, "the tail is not that of the last row"
+        if not chain.reason and chain.pruned != (past.audit, past.audit_hash):
+            chain.broken, chain.reason = past.audit + 1, f"no row tells that those before {past.audit + 1} were pruned"
+        return Verified(past.audit + 1, past.audit_hash, chain.number, chain.hash, chain.broken, chain.reason)
+
+
+class Chain:
+    """Rows that follow each other: `number` and `hash` are those of the last that fitted.
+
+    `pruned`: (number, hash) of the last row that was pruned, as the rows tell it; (0, ""): they tell of none.
+    """
+
+    def __init__(self, number: int, hash_: str) -> None:
+        self.number = number
+        self.hash = hash_
+        self.pruned: tuple[int, str] = (0, "")
+        self.broken: int | None = None
+        self.reason = ""
+
+    def take(self, rows: Sequence[Entry]) -> None:
+        """The next rows; none, where there should be some."""
+        if not rows:
+            self.broken, self.reason = self.number + 1, f"rows after {self.number} are missing"
+        for row in rows:
+            content = asdict(row)
+            if row.number != self.number + 1:
+                self.broken, self.reason = self.number + 1, f"row {self.number + 1} is missing"
+            elif content.pop("hash") != chained(self.hash, content):
+                self.broken, self.reason = row.number, f"row {row.number} is not what was written"
+            if self.reason:
+                return
+            self.number, self.hash = row.number, row.hash
+            if row.action == PRUNED:
+                self.pruned = row.detail.get("to", 0), row.detail.get("hash", "")
 
 
 def chained(previous: str, row: Mapping[str, object]) -> str:

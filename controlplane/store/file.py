@@ -42,6 +42,9 @@ class FileStore:
     async def recall(self, once: Once) -> Json | None:
         return None  # nothing is written here on request
 
+    async def forget(self) -> None:
+        """There is nothing to forget."""
+
     async def between(self, first: int, second: int) -> tuple[Changed, ...]:
         raise NoRevision(second)  # the file's own history is in its repository
 

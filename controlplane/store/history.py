@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.changes import Changed, Json
 from controlplane.refusal import Refusal
 from controlplane.store.database import Database
+from controlplane.store.horizon import horizon_of
 from controlplane.store.mapping import from_json
 from controlplane.store.tables import CHANGES, REVISIONS
 from shared.pb.resources_pb2 import Resource
@@ -25,6 +26,16 @@ class NoRevision(Refusal):
 
     def __init__(self, revision: int) -> None:
         super().__init__(f"there is no revision {revision}")
+
+
+class Pruned(NoRevision):
+    """There was such a revision; it is not kept any more."""
+
+    status = 410
+    code = "pruned"
+
+    def __init__(self, revision: int, oldest: int) -> None:
+        Refusal.__init__(self, f"revision {revision} was pruned; oldest kept is {oldest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +86,45 @@ class History:
             return (await connection.execute(query)).scalar_one()
 
     async def get(self, revision: int) -> Revision:
-        """One of them; NoRevision."""
+        """One of them; NoRevision, Pruned."""
         async with self._database.reading() as connection:
-            return await _existing(connection, revision)
+            if (found := await _existing(connection, revision)) is None:
+                raise NoRevision(revision)
+            return found
 
     async def changes(self, revision: int) -> tuple[Changed, ...]:
-        """What one revision changed; NoRevision."""
-        return await self.between(revision - 1, revision)
+        """What one revision changed; NoRevision, Pruned. Of the oldest that is kept, too."""
+        query = select(CHANGES).where(CHANGES.c.revision == revision)
+        async with self._database.reading() as connection:
+            await _existing(connection, revision)
+            net = _net((await connection.execute(query)).all())
+        return tuple(_changed(key, *states) for key, states in net.items())
 
     async def between(self, first: int, second: int) -> tuple[Changed, ...]:
-        """What makes the configuration of `second` of that of `first`, in either direction; NoRevision.
+        """What makes the configuration of `second` of that of `first`, in either direction; NoRevision, Pruned.
 
         Revision 0 is the empty configuration before the first.
         """
         low, high = sorted((first, second))
         query = select(CHANGES).where(CHANGES.c.revision > low, CHANGES.c.revision <= high)
         async with self._database.reading() as connection:
-            for revision in {low, high} - {0}:
+            for revision in (low, high):
                 await _existing(connection, revision)
             net = _net((await connection.execute(query.order_by(CHANGES.c.revision))).all())
         return tuple(_changed(key, *(states if first <= second else states[::-1])) for key, states in net.items())
 
 
-async def _existing(connection: AsyncConnection, revision: int) -> Revision:
+async def _existing(connection: AsyncConnection, revision: int) -> Revision | None:
+    """The revision, None for the 0th; NoRevision, Pruned."""
     row = (await connection.execute(select(REVISIONS).where(REVISIONS.c.revision == revision))).one_or_none()
-    if row is None:
+    if row is not None:
+        return Revision(**row._mapping)
+    past = await horizon_of(connection)
+    if past.revision and 0 <= revision <= past.revision:
+        raise Pruned(revision, past.revision + 1)
+    if revision:
         raise NoRevision(revision)
-    return Revision(**row._mapping)
+    return None
 
 
 def _condition(wanted: Wanted) -> ColumnElement[bool]:

@@ -24,6 +24,7 @@ from controlplane.store.audit import Audit
 from controlplane.store.database import Database
 from controlplane.store.epoch import begin_epoch
 from controlplane.store.history import History
+from controlplane.store.horizon import horizon_of
 from controlplane.store.mapping import from_json, shown_json, to_json
 from controlplane.store.tables import CHANGES, HEAD, IDEMPOTENCY, RESOURCES, REVISIONS
 from shared import log
@@ -82,7 +83,9 @@ class SqlStore:
             elif known is None or known.epoch != head.epoch:
                 self._committed = await _whole(connection, head)
             elif known.revision < head.revision:
-                self._committed = await _later(connection, head, known)
+                # What was deleted in revisions that are pruned by now, no change tells any more.
+                kept = known.revision >= (await horizon_of(connection)).revision
+                self._committed = await (_later(connection, head, known) if kept else _whole(connection, head))
             return True
 
     async def _begin_epoch(self) -> None:
@@ -135,6 +138,11 @@ class SqlStore:
             raise KeyReused(f"the idempotency key {once.key!r} was used for another request; take a new one")
         answer: Json = found.answer
         return answer
+
+    async def forget(self) -> None:
+        """Remove answers to idempotency keys that are not good any more."""
+        async with self._database.transaction() as connection:
+            await connection.execute(delete(IDEMPOTENCY).where(IDEMPOTENCY.c.expires <= self._milliseconds()))
 
     async def between(self, first: int, second: int) -> tuple[Changed, ...]:
         return await self.history.between(first, second)

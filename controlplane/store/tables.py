@@ -90,6 +90,16 @@ AUDIT_TAIL = Table(
     Column("hash", Text, nullable=False),
 )
 
+HORIZON = Table(
+    "horizon",  # one row, made with the table: what was pruned, as far as what is left needs it
+    METADATA,
+    Column("one", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("revision", BigInteger, nullable=False),  # the last revision that was pruned; 0: none
+    Column("audit", BigInteger, nullable=False),  # the number of the last audit row that was
+    Column("audit_hash", Text, nullable=False),  # its hash, which the next row's is made of
+    Column("audit_revision", BigInteger, nullable=False),  # the newest revision that pruned rows told of
+)
+
 IDEMPOTENCY = Table(
     "idempotency",
     METADATA,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +36,11 @@ class Trust:
     register: Register | None = None
     listener: TlsListener | None = None
     files: CertificateFiles | None = None  # that the port shows; None: one of our own authority
+
+    @property
+    def forgetting(self) -> list[Callable[[], Awaitable[None]]]:
+        """What removes what was over long ago."""
+        return [self.register.forget] if self.register is not None else []
 
     def add_to(self, server: aio.Server) -> None:
         """Offer enrolment."""

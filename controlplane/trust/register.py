@@ -137,6 +137,11 @@ class Register:
             except DatabaseGone:
                 continue  # who was let in stays in; others tell it loudly
 
+    async def forget(self) -> None:
+        """Remove tokens and certificates that were over long ago."""
+        async with self._database.transaction() as connection:
+            await self._forget(connection)
+
     # ---- operators
 
     async def invite(self, actor: Actor, node: str, labels: Mapping[str, str], seconds: int = TOKEN_SECONDS) -> Token:

@@ -1060,12 +1060,18 @@ class VerifyAuditResponse(_message.Message):
     HASH_FIELD_NUMBER: _builtins.int
     BROKEN_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    ANCHOR_FIELD_NUMBER: _builtins.int
     valid: _builtins.bool
     rows: _builtins.int
     hash: _builtins.str
     broken: _builtins.int
     """the first row that does not fit"""
     reason: _builtins.str
+    first: _builtins.int
+    """the oldest row that is kept"""
+    anchor: _builtins.str
+    """the hash of the row before it, which was pruned; empty where none was"""
     def __init__(
         self,
         *,
@@ -1074,10 +1080,12 @@ class VerifyAuditResponse(_message.Message):
         hash: _builtins.str = ...,
         broken: _builtins.int = ...,
         reason: _builtins.str = ...,
+        first: _builtins.int = ...,
+        anchor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "hash", b"hash", "reason", b"reason", "rows", b"rows", "valid", b"valid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "broken", b"broken", "first", b"first", "hash", b"hash", "reason", b"reason", "rows", b"rows", "valid", b"valid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

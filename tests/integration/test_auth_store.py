@@ -16,7 +16,7 @@ from controlplane.auth.access import ACCESS_SECONDS
 from controlplane.auth.authenticator import RefusedError
 from controlplane.auth.bootstrap import bootstrap
 from controlplane.auth.errors import AccessError
-from controlplane.auth.sessions import IDLE, LONGEST_SESSION, WRONG
+from controlplane.auth.sessions import ENDED, IDLE, LONGEST_SESSION, WRONG
 from controlplane.auth.signing import SIGNS
 from controlplane.auth.tables_auth import ACCESS_REFRESH, ACCESS_SESSIONS
 from controlplane.start_error import StartError
@@ -192,6 +192,29 @@ async def test_a_login_and_its_end(rig: Rig) -> None:
     with pytest.raises(AccessError):
         await rig.auth.sessions.refresh(fresh.refresh_token, NOBODY)
     assert await rig.actions() == ["user.create", "session.login", "session.logout"]
+
+
+async def test_sessions_that_are_over_are_removed(rig: Rig) -> None:
+    """One that was ended after a day, one that nobody ended when it is over; until then they are remembered."""
+    await ada(rig)
+    ended, left = await login(rig), await login(rig)
+    identity = rig.auth.authenticator.identify(ended.access_token)
+    await rig.auth.sessions.end(identity.session, ROOT)
+
+    async def remembered() -> int:
+        await rig.auth.sessions.forget()
+        async with rig.auth.access.database.reading() as connection:
+            return len((await connection.execute(select(ACCESS_SESSIONS.c.id))).all())
+
+    assert await remembered() == 2
+    rig.now.now += ENDED + 1
+    assert await remembered() == 1
+    with pytest.raises(AccessError):
+        await rig.auth.sessions.refresh(ended.refresh_token, NOBODY)
+    rig.now.now += LONGEST_SESSION
+    assert await remembered() == 0
+    with pytest.raises(AccessError):
+        await rig.auth.sessions.refresh(left.refresh_token, NOBODY)
 
 
 async def test_a_wrong_password_and_an_unknown_user_look_alike(rig: Rig) -> None:
