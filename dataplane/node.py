@@ -147,6 +147,10 @@ class Node:
         upstream = upstreams.get(name)
         if upstream is None:
             return
+        # Requests of a configuration before this one may wait for the name, too. This one comes last: it is in charge.
+        for pinned in {id(one): one for host in upstream.names for one in host.waiters.values()}.values():
+            if pinned is not upstream:
+                self.live.relocate(pinned, spread(pinned.listed, pinned.guard, self.live))
         self.live.relocate(upstream, spread(upstream.listed, upstream.guard, self.live))
         if upstream.check is not None:
             self.probing.follow(upstreams.values())

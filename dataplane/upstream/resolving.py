@@ -40,14 +40,14 @@ class Name:
         self.ttl = 0.0  # seconds, as that answer had it
         self.failures = 0  # in a row, since then
         self.error = ""  # of the last look-up; empty: it went well
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: dict[asyncio.Future[None], Upstream] = {}  # for a first answer, and of which configuration
 
     def __repr__(self) -> str:
         return f"<Name {self.host} {self.addresses} {self.error}>"
 
     def wake(self) -> None:
         """Let those who wait for a first answer look again."""
-        waiters, self.waiters = self.waiters, []
+        waiters, self.waiters = self.waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -160,15 +160,14 @@ async def first_addresses(upstream: Upstream) -> None:
         waiter: asyncio.Future[None] = loop.create_future()
         timer = loop.call_at(end, _expire, waiter) if end is not None else None
         for name in names:
-            name.waiters.append(waiter)
+            name.waiters[waiter] = upstream
         try:
             await waiter
         finally:
             if timer is not None:
                 timer.cancel()
             for name in names:
-                if waiter in name.waiters:
-                    name.waiters.remove(waiter)
+                name.waiters.pop(waiter, None)
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:

@@ -166,6 +166,20 @@ async def test_a_name_without_an_answer_is_504() -> None:
             assert "api.test" not in answer.body.decode()
 
 
+async def test_an_edit_while_a_request_waits_for_a_name_does_not_cost_it() -> None:
+    """It is served under the configuration that it came under, once the name is answered."""
+    async with dns_server(api=["127.0.0.1"]) as server, serving(answering(OK)) as origin:
+        server.silent = True
+        async with resolving(server, origin.port) as gateway, connected(gateway.port) as client:
+            await client.send(get())
+            await eventually(gateway.metrics, lambda seen: seen.value("http_requests_in_flight") == 1)
+            edited = document(f"http://api.test:{origin.port}", upstream={"dns": QUICK, "retries": 1})
+            await gateway.reconfigure(edited)
+            server.speak()
+            assert (await client.response()).status == 200
+            await ok(gateway)
+
+
 async def test_a_name_that_does_not_exist_is_502_until_it_does() -> None:
     """Requests fail at once while there is nothing to wait for; the record is found when it appears."""
     async with dns_server() as server, serving(answering(OK)) as origin, resolving(server, origin.port) as gateway:

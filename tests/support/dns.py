@@ -29,6 +29,7 @@ class DnsServer(asyncio.DatagramProtocol):
         self.bell = Bell()
         self.port = 0
         self._transport: asyncio.DatagramTransport | None = None
+        self._unanswered: list[tuple[dns.message.Message, tuple[str, int]]] = []
 
     @property
     def address(self) -> str:
@@ -45,11 +46,24 @@ class DnsServer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         question = dns.message.from_wire(data)
-        if not self.silent and self._transport is not None:
-            self._transport.sendto(self._answer(question).to_wire(), addr)
+        if self.silent:
+            self._unanswered.append((question, addr))
+        else:
+            self._send(question, addr)
         asked = question.question[0]
         self.asked.append((asked.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(asked.rdtype)))
         self.bell.ring()
+
+    def speak(self) -> None:
+        """Be silent no more, and answer what was asked meanwhile."""
+        self.silent = False
+        for question, addr in self._unanswered:
+            self._send(question, addr)
+        self._unanswered.clear()
+
+    def _send(self, question: dns.message.Message, addr: tuple[str, int]) -> None:
+        if self._transport is not None:
+            self._transport.sendto(self._answer(question).to_wire(), addr)
 
     def _answer(self, question: dns.message.Message) -> dns.message.Message:
         answer = dns.message.make_response(question)

@@ -99,7 +99,7 @@ async def test_requests_wait_for_the_first_answer() -> None:
         assert not any(task.done() for task in tasks)
         one.addresses = ("10.0.0.1",)
         one.wake()
-    assert (one.waiters, other.waiters) == ([], [])
+    assert (one.waiters, other.waiters) == ({}, {})
 
 
 async def test_requests_fail_once_every_name_has_failed() -> None:
@@ -123,7 +123,7 @@ async def test_waiting_has_an_end() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert one.waiters == []
+    assert one.waiters == {}
 
 
 async def test_watches_follow_what_is_wanted() -> None:
