@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 
 from shared.check import conflicts, connecting, tokens
+from shared.check.tokens import NO_EFFECT
 from shared.check.values import address, split_url
 from shared.defaults import MAX_QUEUE_SIZE
 from shared.faults import Fault
 from shared.field_path import item
 from shared.pb.resources_pb2 import Config, Upstream
 
-NO_EFFECT = "no_effect"
 SHADOWED = "shadowed"
 SHORT_WINDOW_MS = 100
 """Shorter windows end before a client could send another request."""

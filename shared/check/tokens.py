@@ -112,7 +112,7 @@ def _keys(jwks: Struct, at: str) -> Iterator[Fault]:
         if found:
             message = f"has the private part of a key ({', '.join(found)}), which only its owner may have; remove it"
             yield Fault(item(f"{at}.keys", index), message)
-    from shared.jws import KeySet  # noqa: PLC0415  # 20 MB of cryptography, for those who use it
+    from shared.jws import KeySet  # noqa: PLC0415  # 12 MB of cryptography, for those who use it
 
     for index, why in KeySet(keys).faults if not private else ():
         yield Fault(item(f"{at}.keys", index), f"cannot verify anything: {why}")

@@ -37,10 +37,18 @@ _POLICY_HEADERS = (
 )
 
 
-def config(routes: int, origin: int, limits: dict[str, Any] | None = None) -> str:
+BY_KEY: dict[str, Any] = {
+    "type": "apiKey",
+    "header": KEY_HEADER,
+    "keys": [{"key": hashlib.sha256(KEY.encode()).hexdigest(), "name": "bench"}],
+}
+"""How clients authenticate, unless a case says otherwise."""
+
+
+def config(routes: int, origin: int, limits: dict[str, Any] | None = None, auth: dict[str, Any] | None = None) -> str:
     """A configuration document (YAML that is JSON) with `routes` routes to the origin's port, the measured one last.
 
-    `limits` adds keys to the section `rateLimit`.
+    `limits` adds keys to the section `rateLimit`; `auth` is `security.auth`.
     """
     noisy = [_noisy()] if routes > 1 else []
     fillers = [_route(_FILLERS[number % len(_FILLERS)].format(number)) for number in range(routes - 1 - len(noisy))]
@@ -49,13 +57,7 @@ def config(routes: int, origin: int, limits: dict[str, Any] | None = None) -> st
     document = {
         "version": "1.0.0",
         "proxy": {"host": "127.0.0.1"},
-        "security": {
-            "auth": {
-                "type": "apiKey",
-                "header": KEY_HEADER,
-                "keys": [{"key": hashlib.sha256(KEY.encode()).hexdigest(), "name": "bench"}],
-            }
-        },
+        "security": {"auth": auth or BY_KEY},
         "rateLimit": {"enabled": True, **(limits or {})},
         "backpressure": {"maxConcurrent": _MANY},
         "priorities": [{"name": "measured", "routes": ["/bench/*"], "weight": 10}],
@@ -91,6 +93,7 @@ def command(
     *,
     interpreted: bool,
     limits: dict[str, Any] | None = None,
+    auth: dict[str, Any] | None = None,
     kept: bool = False,
 ) -> list[str]:
     """Write the configuration into the directory; the command that runs one worker with it.
@@ -101,10 +104,10 @@ def command(
     directory.mkdir()
     ports = ["--port", str(port), "--admin-port", str(admin_port)]
     if kept:
-        source = _keep(directory, config(routes, origin, limits))
+        source = _keep(directory, config(routes, origin, limits, auth))
     else:
         document = directory / "proxy.yml"
-        document.write_text(config(routes, origin, limits))
+        document.write_text(config(routes, origin, limits, auth))
         source = ["--config", str(document)]
     program = [sys.executable, "-m", "dataplane"]
     if has_compiled() and not interpreted:

@@ -17,3 +17,5 @@ class Load:
     method: str = "GET"
     body_bytes: int = 0
     connections: int = 32
+    bearers: tuple[str, ...] = ()
+    """Tokens that are sent along, one after the other and then all over again."""

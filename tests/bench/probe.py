@@ -33,10 +33,15 @@ def free_port() -> int:
 
 
 def ask(port: int, load: Load, *, key: str | None = KEY, timeout: float = 10.0) -> Answer:
-    """One request of a load, on a connection of its own; InvalidRunError where there is no answer."""
+    """One request of a load, on a connection of its own; InvalidRunError where there is no answer.
+
+    `key`: None for a request without any credential.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         headers = {} if key is None else {KEY_HEADER: key}
+        if load.bearers and key is not None:
+            headers["Authorization"] = f"Bearer {load.bearers[0]}"
         connection.request(load.method, load.path, b"b" * load.body_bytes or None, headers)
         response = connection.getresponse()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())

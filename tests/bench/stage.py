@@ -21,6 +21,7 @@ from tests.bench.process import Process
 from tests.bench.redis import Redis
 
 _READY_SECONDS = 120.0
+_USUAL = Load(SMALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +92,30 @@ class Stage:
         *,
         interpreted: bool = False,
         limits: dict[str, Any] | None = None,
+        auth: dict[str, Any] | None = None,
+        load: Load = _USUAL,
         kept: bool = False,
     ) -> Proxy:
         """Start a FlexGate data plane with a table of that many routes; `limits` adds to its section `rateLimit`.
 
-        `kept`: it boots from its last-known-good configuration, without a control plane.
+        `auth` is its `security.auth`, and `load` what such clients send. `kept`: it boots from its last-known-good
+        configuration, without a control plane.
         """
         port, admin_port = free_port(), free_port()
         directory = self.directory / name
         command = flexgate.command(
-            directory, port, admin_port, routes, self.origin_port, interpreted=interpreted, limits=limits, kept=kept
+            directory,
+            port,
+            admin_port,
+            routes,
+            self.origin_port,
+            interpreted=interpreted,
+            limits=limits,
+            auth=auth,
+            kept=kept,
         )
         proxy = self._compete(name, command, port, admin_port, "/health/ready")
-        flexgate.prove_policies(port, Load(SMALL))
+        flexgate.prove_policies(port, load)
         return proxy
 
     def redis(self) -> Redis:

@@ -1,7 +1,8 @@
 """wrk as a library: a script that reports exact numbers in JSON, and the reading of it.
 
 wrk's own text rounds ("1.02GB", "12.34k"); its Lua hook `done` is called once, after the load, and knows the counts.
-No per-request hook is set, so the script costs the load nothing.
+A request has no hook of its own, so the script costs the load nothing; only several tokens need one, which hands out
+requests that were made before.
 """
 
 from __future__ import annotations
@@ -31,6 +32,20 @@ done = function(summary, latency)
 end
 """
 
+_TURNS = """
+local requests, turn = {}, 0
+init = function(args)
+  for number, token in ipairs(tokens) do
+    wrk.headers["Authorization"] = "Bearer " .. token
+    requests[number] = wrk.format()
+  end
+end
+request = function()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -50,6 +65,11 @@ def script(load: Load) -> str:
     if load.body_bytes:
         lines.append('wrk.headers["Content-Type"] = "application/octet-stream"')
         lines.append(f'wrk.body = string.rep("b", {load.body_bytes})')
+    if len(load.bearers) == 1:
+        lines.append(f'wrk.headers["Authorization"] = "Bearer {load.bearers[0]}"')
+    elif load.bearers:
+        lines.append(f"local tokens = {{{', '.join(map(repr, load.bearers))}}}")
+        lines.append(_TURNS)
     return "\n".join(lines) + "\n" + _DONE
 
 

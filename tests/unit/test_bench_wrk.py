@@ -51,3 +51,12 @@ def test_script_sends_key_method_and_body() -> None:
     assert 'wrk.headers["X-API-Key"] = "bench-key"' in get
     assert 'wrk.method = "POST"' in post
     assert 'string.rep("b", 1024)' in post
+
+
+def test_script_hands_out_tokens() -> None:
+    """One goes with every request, several take turns."""
+    one, some = (wrk.script(Load("/x", bearers=tokens)) for tokens in (("a.b.c",), ("a.b.c", "d.e.f")))
+    assert 'wrk.headers["Authorization"] = "Bearer a.b.c"' in one
+    assert "request = " not in one
+    assert "local tokens = {'a.b.c', 'd.e.f'}" in some
+    assert "request = " in some

@@ -18,6 +18,7 @@ from tests.bench.cases import (
     route_table,
     small_get,
     stream,
+    tokens,
     write_throughput,
 )
 from tests.bench.outcome import Outcome
@@ -43,6 +44,7 @@ CASES = {
     "small-get": Case("Small GET, 1000 routes, every policy on", small_get.run),
     "route-table": Case("The same request with 1, 1000 and 10 000 routes", route_table.run),
     "redis-limit": Case("A rate limit in memory, in Redis and on lease from it", redis_limit.run),
+    "tokens": Case("Clients that authenticate by token instead of by key", tokens.run),
     "post": Case("POST with bodies of 1 KiB and 64 KiB", post.run),
     "big-response": Case("Responses of 1 MiB", big_response.run),
     "big-request": Case("Requests of 1 MiB", big_request.run),
