@@ -1,18 +1,23 @@
 """Child processes of `flexgate start`: started together, watched together, stopped together.
 
-Each writes to a log file of its own. When one dies the rest is stopped, and the last it wrote tells why.
+Each writes to a log file of its own. When one dies the rest is stopped, and the last it wrote tells why. When the
+parent dies, even by SIGKILL, the kernel tells them all to stop (bound.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from controlplane.cli import bound
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 40.0
@@ -37,10 +42,11 @@ class ChildError(Exception):
 
 @dataclass(slots=True)
 class Child:
-    """A program that was started."""
+    """A program that was started. When `line`, a file descriptor, is closed it stops: at our end, if not before."""
 
     program: Program
     process: asyncio.subprocess.Process
+    line: int
 
     async def died(self) -> ChildError:
         """Waits for its end, which was not asked for."""
@@ -65,6 +71,7 @@ class Child:
             with suppress(ProcessLookupError):
                 self.process.kill()
             await self.process.wait()
+        os.close(self.line)
 
 
 class Children:
@@ -76,7 +83,7 @@ class Children:
 
     async def __aenter__(self) -> Children:
         for program in self._programs:
-            self._children.append(Child(program, await _spawn(program)))
+            self._children.append(await _spawn(program))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -117,13 +124,25 @@ class Children:
             await asyncio.gather(*everything, return_exceptions=True)
 
 
-async def _spawn(program: Program) -> asyncio.subprocess.Process:
+async def _spawn(program: Program) -> Child:
     program.log.parent.mkdir(parents=True, exist_ok=True)
-    with program.log.open("wb") as log:
-        # A session of its own: Ctrl-C reaches only us, and we stop the children in order.
-        return await asyncio.create_subprocess_exec(
-            *program.command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+    theirs, ours = os.pipe()
+    try:
+        with program.log.open("wb") as log:
+            # A session of its own: Ctrl-C reaches only us, and we stop the children in order.
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", bound.__file__, *program.command),
+                stdin=theirs,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return Child(program, process, ours)
 
 
 def _answers(url: str) -> bool:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from shared.document import read
 from tests.integration.controlplane_node import NodeClient, until
 from tests.integration.test_controlplane_app import BAD, BOSS, GOOD, started
 from tests.support.command import DEADLINE, flexgate, launch
+from tests.support.deadline import eventually
 
 
 async def test_init_writes_a_configuration_that_validates(tmp_path: Path) -> None:
@@ -244,6 +246,28 @@ async def test_a_child_that_dies_stops_the_rest(tmp_path: Path) -> None:
     for port in ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, "something was left running"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not tell of the death of a parent")
+async def test_a_killed_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    """SIGKILL to `flexgate start`: what it started drains, stops and frees its ports."""
+
+    async def listening() -> int:
+        probes = [socket.socket() for _ in ports]
+        results = [probe.connect_ex(("127.0.0.1", port)) for probe, port in zip(probes, ports.values(), strict=True)]
+        for probe in probes:
+            probe.close()
+        return results.count(0)
+
+    async def log() -> str:
+        return (tmp_path / ".run/data-plane.log").read_text()
+
+    async with demo(tmp_path) as (process, ports, _):
+        assert await listening() == len(ports)
+        process.kill()
+        await process.wait()
+        await eventually(listening, lambda count: not count)
+        await eventually(log, lambda text: '"event":"stopped"' in text)
 
 
 async def test_start_refuses_before_anything_runs(tmp_path: Path) -> None:
