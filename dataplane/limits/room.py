@@ -32,7 +32,7 @@ class KeyRoom:
 
     def __init__(self, most: int = MOST_KEYS) -> None:
         self._most = most
-        self._rules: list[Keys] = []
+        self._rules: dict[Keys, None] = {}  # thousands may go in one edit
         self._free = most  # at least so many may come before anyone has to count
 
     def __repr__(self) -> str:
@@ -40,12 +40,11 @@ class KeyRoom:
 
     def add(self, rule: Keys) -> None:
         """One more rule."""
-        self._rules.append(rule)
+        self._rules[rule] = None
 
     def remove(self, rule: Keys) -> None:
         """The rule is gone, with all that it remembered."""
-        if rule in self._rules:
-            self._rules.remove(rule)
+        self._rules.pop(rule, None)
 
     def grew(self, now: float) -> None:
         """A rule is about to remember one more key."""
