@@ -58,7 +58,11 @@ REQUEST_PATH = [
     "dataplane/upstream/rolling.py",
     "dataplane/upstream/turns.py",
     "dataplane/respond.py",
+    "dataplane/routing/condition.py",
     "dataplane/routing/leaf.py",
+    "dataplane/routing/pattern.py",
+    "dataplane/routing/rewriting.py",
+    "dataplane/routing/route_match.py",
     "dataplane/routing/router.py",
     "dataplane/routing/trie.py",
     "dataplane/runtime.py",
@@ -66,8 +70,10 @@ REQUEST_PATH = [
     "dataplane/limits/counts.py",
     "dataplane/limits/lease.py",
     "dataplane/limits/room.py",
+    "dataplane/limits/rule.py",
     "dataplane/limits/token_bucket.py",
     "dataplane/limits/windows.py",
+    "shared/histogram.py",
 ]
 
 

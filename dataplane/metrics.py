@@ -6,13 +6,12 @@ never from a raw path, so their number is bounded.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from dataplane.errors import GatewayError
 from dataplane.http1.methods import KNOWN, OTHER
-from shared.histogram import BOUNDS
+from shared.histogram import bucket_of
 from shared.pb.telemetry_pb2 import Histogram, RouteCounts
 
 UNMATCHED: Final = "unmatched"
@@ -95,7 +94,7 @@ class RouteTraffic:
         cell.count += 1
         every = self._traffic.histogram_every
         if every == 1 or cell.count % every == 0:
-            bucket = bisect_left(BOUNDS, ms)
+            bucket = bucket_of(ms)
             cell.sum_ms += ms * every
             cell.buckets[bucket] = cell.buckets.get(bucket, 0) + every
         cell.request_bytes += request_bytes
@@ -148,7 +147,7 @@ class UpstreamTraffic:
     def answered(self, ms: float) -> None:
         self.count += 1
         self.sum_ms += ms
-        bucket = bisect_left(BOUNDS, ms)
+        bucket = bucket_of(ms)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
     def failed(self, error: GatewayError) -> None:

@@ -7,9 +7,9 @@ are always read from merged counts, never averaged.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Final
 
 PROMETHEUS_BOUNDS = (5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0)
 _ANCHORS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, *PROMETHEUS_BOUNDS, 10_000.0, 30_000.0, 60_000.0, 120_000.0, 600_000.0)
@@ -29,16 +29,23 @@ def _bounds() -> tuple[float, ...]:
     return tuple(bounds)
 
 
-BOUNDS = _bounds()
+BOUNDS: Final[tuple[float, ...]] = _bounds()
 """Upper bounds, inclusive; bucket len(BOUNDS) holds what is above the last."""
 
-BUCKETS = len(BOUNDS) + 1
+BUCKETS: Final[int] = len(BOUNDS) + 1
 PROMETHEUS_INDEXES = tuple(BOUNDS.index(bound) for bound in PROMETHEUS_BOUNDS)
 
 
 def bucket_of(milliseconds: float) -> int:
     """The index of the bucket that counts this latency."""
-    return bisect_left(BOUNDS, milliseconds)
+    low, high = 0, BUCKETS - 1
+    while low < high:  # `bisect` would make objects of the numbers, where this is compiled
+        middle = (low + high) >> 1
+        if BOUNDS[middle] < milliseconds:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def quantile(counts: Mapping[int, int], share: float) -> float:
