@@ -82,7 +82,7 @@ class Admin:
             log.failure("admin.broken", correlationId=x.correlation_id.decode(), request=repr(x))
             respond.refuse(x, GatewayError(detail=repr(error)))
         finally:
-            x.connection.finished(x)
+            x.connection.finished(x, x.connection.clock())
             x.forget_errors()
 
     async def _answer(self, x: Exchange) -> Answer:

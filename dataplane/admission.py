@@ -5,7 +5,6 @@ Stages of `gateway.handle`; each changes the exchange or raises a GatewayError.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from dataplane import respond
@@ -40,7 +39,7 @@ class CorrelationIds:
     def next(self) -> bytes:
         """A new id."""
         self._count += 1
-        return self._prefix + b"%x" % self._count
+        return self._prefix + b"%d" % self._count
 
 
 def begin(x: Exchange, runtime: Runtime | None, traffic: Traffic, ids: CorrelationIds) -> None:
@@ -52,7 +51,7 @@ def begin(x: Exchange, runtime: Runtime | None, traffic: Traffic, ids: Correlati
         x.correlation_id = ids.next()
 
 
-def admit(x: Exchange, runtime: Runtime | None, system: Mapping[str, SystemEndpoint]) -> Route | None:
+def admit(x: Exchange, runtime: Runtime | None, system: dict[str, SystemEndpoint]) -> Route | None:
     """The route that serves the request; None: it was for the gateway, and is answered. Raises a GatewayError."""
     if x.refusal is not None:
         raise x.refusal
@@ -83,7 +82,7 @@ def _read_target(x: Exchange) -> None:
     x.path, x.query = target.path, target.query
 
 
-def _answer_itself(x: Exchange, runtime: Runtime | None, system: Mapping[str, SystemEndpoint]) -> bool:
+def _answer_itself(x: Exchange, runtime: Runtime | None, system: dict[str, SystemEndpoint]) -> bool:
     """Whether the request was for the gateway, and is answered now."""
     if x.method == "OPTIONS" and (x.raw_target == b"*" or x.max_forwards == 0):
         # RFC 9110 9.3.7, 7.6.2: about the server as a whole, or meant to come no further.

@@ -244,7 +244,7 @@ def _pause(
     if breaker is not None and breaker.state == OPEN:
         return NO_MORE
     seconds = 0.0 if at_once else backoff(policy, x.tries)
-    left = x.started + route.request_seconds - x.connection.listener.clock()
+    left = x.started + route.request_seconds - x.connection.clock()
     if seconds >= left or asks_for_longer(retry_after, seconds):
         return NO_MORE
     if not upstream.retry_budget.withdraw(now):

@@ -21,7 +21,8 @@ def finish(x: Exchange, traffic: Traffic, events: Events, writer: LogWriter) -> 
         x.shedding.go(x)
     if x.bulkhead is not None:
         x.bulkhead.go(x)
-    ms = (x.connection.listener.clock() - x.started) * 1000.0
+    now = x.connection.clock()
+    ms = (now - x.started) * 1000.0
     route, runtime = x.route, x.runtime
     counts = route.traffic if route is not None else traffic.unmatched
     counts.record(x.method, x.status, ms, x.body.received + x.tunnel_bytes, x.response_bytes)
@@ -30,7 +31,7 @@ def finish(x: Exchange, traffic: Traffic, events: Events, writer: LogWriter) -> 
     policy = runtime.log if runtime is not None else _UNCONFIGURED
     if (traffic.log_successes or x.status >= 400) and wanted(policy, x.status, ms, random):
         writer.put(line_of(x, policy, ms, runtime.revision if runtime is not None else 0))
-    x.connection.finished(x)
+    x.connection.finished(x, now)
     x.forget_errors()
 
 

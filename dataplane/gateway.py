@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dataplane import respond
@@ -38,7 +37,7 @@ class Gateway:
         traffic: Traffic,
         events: Events,
         writer: LogWriter,
-        system: Mapping[str, SystemEndpoint],
+        system: dict[str, SystemEndpoint],
     ) -> None:
         self.runtime: Runtime | None = None
         self.traffic = traffic

@@ -29,7 +29,7 @@ def request_head(x: Exchange, endpoint: Endpoint, target: str, route: Route) -> 
     if edits is not None or x.hidden:
         lines = _edited(x, edits)
     own = [
-        f"{x.method} {target} HTTP/1.1".encode("ascii"),
+        f"{x.method} {target} HTTP/1.1".encode(),
         route.host_line or endpoint.host_line,
         *lines,
         _identity(x) + x.correlation_id,

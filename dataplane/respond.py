@@ -29,14 +29,13 @@ _JOINED: Final = 16 * 1024
 UNCONFIGURED_LINES: Final = b"X-API-Version: 1.0.0\r\nX-Config-Version: 0\r\nX-Correlation-ID: "
 
 
-def own_lines(x: Exchange) -> bytes:
-    """What every answer says, the last line open for what follows."""
-    lines = (x.runtime.own_lines if x.runtime is not None else UNCONFIGURED_LINES) + x.correlation_id
+def say_own(x: Exchange, lines: list[bytes]) -> None:
+    """Add what every answer says."""
+    lines.append((x.runtime.own_lines if x.runtime is not None else UNCONFIGURED_LINES) + x.correlation_id)
     if x.limit_lines:
-        lines += CRLF + x.limit_lines
+        lines.append(x.limit_lines)
     if x.route is not None and x.route.deprecated:
-        lines += CRLF + x.route.deprecated
-    return lines
+        lines.append(x.route.deprecated)
 
 
 def connection_line(x: Exchange) -> bytes:
@@ -62,37 +61,42 @@ def relay_head(x: Exchange, upstream: UpstreamConnection, max_response: int) -> 
     if framing is Framing.UNTIL_CLOSE:
         x.close = True
     whole = body.complete and (framing is Framing.LENGTH or framing is Framing.NONE)
-    chunks = body.take()
+    size, chunks = body.waiting, body.take()
     x.status = status
     x.response_started = True
-    head = _head(x, upstream, framing_line)
+    lines = _head(x, upstream, framing_line)
     if framing is Framing.CHUNKED:
         chunks = framed(chunks)
-    if sum(map(len, chunks)) < _JOINED:
-        x.connection.send(b"".join((head, *chunks)))
+    lines.append(b"")
+    if size < _JOINED:
+        lines.append(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        x.connection.send(CRLF.join(lines))
     else:
-        x.connection.writelines([head, *chunks])
+        lines.append(b"")
+        x.connection.writelines([CRLF.join(lines), *chunks])
     x.response_bytes = body.received
     return None if whole else framing
 
 
-def _head(x: Exchange, upstream: UpstreamConnection, framing_line: bytes) -> bytes:
+def _head(x: Exchange, upstream: UpstreamConnection, framing_line: bytes) -> list[bytes]:
+    """The lines of the head, without the empty one at its end."""
     status, reason = upstream.status, upstream.reason
     lines = upstream.head.lines
     edits = x.route.response_edits if x.route is not None else None
     if edits is not None:
         lines = edited_lines(lines, edits)
     first = _OK if status == 200 and reason == b"OK" else b"HTTP/1.1 %d %b" % (status, reason)
-    own = own_lines(x)
+    head = [first, *lines]
+    say_own(x, head)
     if not upstream.head.dated and status >= 200 and (edits is None or b"date" not in edits.removed):
-        own += CRLF + _DATE.at(time.time())
+        head.append(_DATE.at(time.time()))
     if framing_line:
-        own += CRLF + framing_line
+        head.append(framing_line)
     if status == 101:
-        own += b"\r\nConnection: upgrade\r\nUpgrade: " + (upstream.head.upgrade or x.upgrade or b"")
+        head.append(b"Connection: upgrade\r\nUpgrade: " + (upstream.head.upgrade or x.upgrade or b""))
     elif persistence := connection_line(x):
-        own += CRLF + persistence
-    return CRLF.join((first, *lines, own, CRLF))
+        head.append(persistence)
+    return head
 
 
 # ---- the gateway's own answers
@@ -108,15 +112,13 @@ def send(x: Exchange, status: int, content_type: bytes, body: bytes, extra: tupl
         b"Content-Type: " + content_type,
         b"Content-Length: %d" % len(body),
         _DATE.at(time.time()),
-        own_lines(x),
         *extra,
     ]
-    persistence = connection_line(x)
-    if persistence:
+    say_own(x, lines)
+    if persistence := connection_line(x):
         lines.append(persistence)
-    lines.append(CRLF)
-    head = CRLF.join(lines)
-    x.connection.send(head if x.method == "HEAD" else head + body)
+    lines += (b"", b"" if x.method == "HEAD" else body)
+    x.connection.send(CRLF.join(lines))
 
 
 def refuse(x: Exchange, error: GatewayError) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import orjson
@@ -22,7 +22,7 @@ JSON = b"application/json"
 PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def system_endpoints(node: Node) -> Mapping[str, SystemEndpoint]:
+def system_endpoints(node: Node) -> dict[str, SystemEndpoint]:
     """What GET answers below these paths, on the admin port always, on the traffic port as configured."""
 
     def ready() -> Answer:

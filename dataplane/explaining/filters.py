@@ -58,7 +58,7 @@ class Sample:
         x = Exchange(DownstreamConnection(self.node.listener), self.node.live.clock())
         x.path, x.client_ip = self.path, self.client_ip
         x.consumer, x.credential, x.claims = self.consumer, self.consumer or "", self.claims
-        x.headers = [(FIELDS[name], value) for name, value in self.fields]
+        x.headers = [(FIELDS.of(name), value) for name, value in self.fields]
         return x
 
 

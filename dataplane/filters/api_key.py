@@ -66,11 +66,12 @@ def build(route: Route, context: Context) -> RequestFilter | None:
             raise refuse("missing", "An API key is required")
         seen = x.connection.credential
         if seen is not None and seen[0] == presented and seen[1] is known:
-            candidate = seen[2]
+            candidate: Known = seen[2]
         else:
-            candidate = _find(known, presented)
-            if candidate is None:
+            found = _find(known, presented)
+            if found is None:
                 raise refuse("unknown", "The API key is not valid")
+            candidate = found
             x.connection.credential = (presented, known, candidate)
         if candidate.expires <= wall():
             raise refuse("expired", "The API key has expired")

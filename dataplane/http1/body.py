@@ -26,19 +26,22 @@ class Source(Protocol):
 
 
 class Body:
-    """Bytes in, bytes out, then perhaps trailers. `received` counts all bytes; `limit` is for the owner to check."""
+    """Bytes in, bytes out, then perhaps trailers.
+
+    `received` counts all bytes, `waiting` those that nobody took yet; `limit` is for the owner to check.
+    """
 
     complete: bool = False
     discarding: bool = False
     error: BaseException | None = None
     limit: int | None = None
     received: int = 0
+    waiting: int = 0
     trailers: tuple[bytes, ...] = ()
     keeping: bool = False  # all that was taken is here still, see `keep`
     _passed: bool = False  # some of it was taken and is gone
     _kept: list[bytes] | None = None
     _kept_size: int = 0
-    _size: int = 0
     _paused: bool = False
     _waiter: asyncio.Future[None] | None = None
 
@@ -50,7 +53,7 @@ class Body:
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else f"error {self.error!r}" if self.error else "open"
-        return f"<Body {state} {self.received} of {self.length} bytes, {self._size} waiting>"
+        return f"<Body {state} {self.received} of {self.length} bytes, {self.waiting} waiting>"
 
     # ---- the writing side
 
@@ -59,10 +62,10 @@ class Body:
         if self.discarding:
             return
         self._chunks.append(data)
-        self._size += len(data)
+        self.waiting += len(data)
         if self._waiter is not None:
             self._wake()
-        if self._size > HIGH and not self._paused and self._source is not None:
+        if self.waiting > HIGH and not self._paused and self._source is not None:
             self._paused = True
             self._source.pause_reading()
 
@@ -103,8 +106,8 @@ class Body:
         """All that is buffered now, possibly nothing, without waiting."""
         chunks, self._chunks = self._chunks, []
         if self.keeping:
-            self._keep(chunks, self._size)
-        self._size = 0
+            self._keep(chunks, self.waiting)
+        self.waiting = 0
         return chunks
 
     # ---- to be read once more
@@ -126,7 +129,7 @@ class Body:
         """Read from the beginning again, if everything since then was kept."""
         if self._kept is not None:
             self._chunks = self._kept + self._chunks
-            self._size += self._kept_size
+            self.waiting += self._kept_size
             self._kept, self._kept_size = [], 0
 
     def forget(self) -> None:

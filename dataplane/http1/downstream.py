@@ -43,6 +43,8 @@ class DownstreamConnection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         # process
         self.listener = listener
+        self.clock = listener.clock
+        self.outbox = listener.outbox
         self.scheme = listener.scheme
         # connection
         self.limits = listener.limits
@@ -81,7 +83,7 @@ class DownstreamConnection(asyncio.Protocol):
             self._parser = None
             self.transport.abort()
             return
-        self._since = self.listener.clock()
+        self._since = self.clock()
         self.deadline = self._since + self.limits.idle
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -231,7 +233,7 @@ class DownstreamConnection(asyncio.Protocol):
         # An unread rest is worth reading only when it is known to be small, and is really on its way.
         return not x.expect_continue and body.length is not None and body.length - body.received <= _DISCARD_BYTES
 
-    def finished(self, x: Exchange) -> None:
+    def finished(self, x: Exchange, now: float) -> None:
         """The exchange is over; called exactly once, whatever became of it."""
         self.current = None
         if self.lost or self._tunnel is not None:
@@ -245,7 +247,7 @@ class DownstreamConnection(asyncio.Protocol):
         else:
             if x.upgrade is not None and self.reader.ended:
                 self.reader.start_again()
-            self.set_deadline()
+            self._set_deadline(now)
             if self.listener.ending:
                 self.close_if_idle()
 
@@ -258,7 +260,7 @@ class DownstreamConnection(asyncio.Protocol):
             self.transport.close()
             return
         self._linger_left = _LINGER_BYTES
-        self.deadline = self.listener.clock() + _LINGER_SECONDS
+        self.deadline = self.clock() + _LINGER_SECONDS
         self._held_by_body = self._held_by_queue = False
         self.reader.tail = b""
         self._apply_flow()
@@ -272,7 +274,7 @@ class DownstreamConnection(asyncio.Protocol):
             self._unsent += message
         else:
             self._unsent = message
-            self.listener.outbox.add(self)
+            self.outbox.add(self)
 
     def flush(self) -> None:
         """Write what was held back; before anything else that goes to the transport."""
@@ -310,7 +312,7 @@ class DownstreamConnection(asyncio.Protocol):
         """
         if self.current is None and not self.queue and not self.reader.in_head and self._linger_left < 0:
             settled = self._since + _FIRST_REQUEST_SECONDS
-            if self._request_deadline == NEVER and self.listener.clock() < settled:
+            if self._request_deadline == NEVER and self.clock() < settled:
                 self.deadline = settled
             else:
                 self.close()
@@ -319,7 +321,9 @@ class DownstreamConnection(asyncio.Protocol):
 
     def set_deadline(self) -> None:
         """Put the deadline where the connection's state has it; to be called when that changes."""
-        now = self.listener.clock()
+        self._set_deadline(self.clock())
+
+    def _set_deadline(self, now: float) -> None:
         x = self.current
         if self._tunnel is not None or self._linger_left >= 0:
             return

@@ -104,17 +104,28 @@ class Field:
         return f"<Field {self.prefix!r} {self.request_role.name}/{self.response_role.name}>"
 
 
-class _Learned(dict[bytes, Field]):
-    """Spelling -> Field; a miss computes, and remembers while there is room."""
+class FieldTable:
+    """Spelling -> Field; what is not known yet is computed, and remembered while there is room."""
 
-    def __missing__(self, spelling: bytes) -> Field:
+    def __init__(self) -> None:
+        self._known: dict[bytes, Field] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def of(self, spelling: bytes) -> Field:
+        """The field that is spelled like this."""
+        field = self._known.get(spelling)
+        return field if field is not None else self._learn(spelling)
+
+    def _learn(self, spelling: bytes) -> Field:
         field = Field(spelling)
-        if len(self) < _MOST_LEARNED and len(spelling) <= _LONGEST_LEARNED:
-            self[spelling] = field
+        if len(self._known) < _MOST_LEARNED and len(spelling) <= _LONGEST_LEARNED:
+            self._known[spelling] = field
         return field
 
 
-FIELDS: Final = _Learned()
+FIELDS: Final = FieldTable()
 
 Headers = list[tuple[Field, bytes]]
 """Header fields in the order they arrived."""

@@ -20,7 +20,7 @@ from dataplane.http1.request_limits import framing_error, partial_head_error, re
 if TYPE_CHECKING:
     from dataplane.http1.downstream import DownstreamConnection
 
-_FIRST_LINE_END: Final = b" HTTP/1.1"
+_VERSION: Final = b" HTTP/1.1\r\n"
 _MOST_PIPELINED_AT_ONCE: Final = 512
 """In one read: each costs about a kilobyte, so this bounds what a connection can cost before it is held."""
 _MOST_KEPT: Final = 16 * 1024
@@ -43,7 +43,8 @@ class RequestReader:
         self._headers: Headers = []
         self._trailers: Headers = []
         self._url = b""
-        self._measure = self._priming = self._known_version = False
+        self._measure = self._priming = False
+        self._first = b""  # what may begin with its first line
         self._head_bytes = self._accounted = 0
         self._skipped: int | None = None
         self._kept: bytes | None = b""  # brings a new parser to where this one was before the read; None: too much
@@ -65,8 +66,7 @@ class RequestReader:
             self._measure = True
             self._accounted = 0
         elif before is None:
-            # One line of one request: the parser would format the version for every one.
-            self._known_version = data.endswith(_FIRST_LINE_END, 0, data.find(b"\r\n"))
+            self._first = data
         try:
             self._parser.feed_data(data)
         except http.HttpParserUpgrade as pause:
@@ -92,7 +92,7 @@ class RequestReader:
         self.ended = True
         x, self.reading = self.reading, None
         if x is None or self.in_head:
-            x = x or Exchange(self.connection, self.connection.listener.clock())
+            x = x or Exchange(self.connection, self.connection.clock())
             x.raw_target = x.raw_target or self._url
             x.refusal = error
             self.in_head = False
@@ -118,7 +118,7 @@ class RequestReader:
             return
         if len(connection.queue) >= _MOST_PIPELINED_AT_ONCE:
             raise BadRequest("Too many requests were pipelined")
-        now = connection.listener.clock()
+        now = connection.clock()
         self.reading = x = Exchange(connection, now)
         self._headers = x.headers
         self.in_head = True
@@ -131,7 +131,7 @@ class RequestReader:
         self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((FIELDS[name], value))
+        self._headers.append((FIELDS.of(name), value))
 
     def on_headers_complete(self) -> None:
         x, parser = self.reading, self._parser
@@ -142,13 +142,12 @@ class RequestReader:
         x.method = parser.get_method().decode()
         length: int | None = None
         try:
-            if self._known_version:
-                self._known_version = False  # of this one
-            else:
-                if self._method:
-                    x.method, self._method = self._method, ""
-                elif x.method not in KNOWN:  # the parser takes these with another protocol
-                    raise BadRequest("The protocol is not HTTP")
+            plain = self._is_plain_1_1(x)
+            if self._method:
+                x.method, self._method = self._method, ""
+            elif not plain and x.method not in KNOWN:  # the parser takes these with another protocol
+                raise BadRequest("The protocol is not HTTP")
+            if not plain:
                 x.http11 = check_version(parser.get_http_version())
             if self._measure or len(x.headers) > MOST_FIELDS:
                 self._accounted += check_sizes(x, self._limits)
@@ -161,6 +160,15 @@ class RequestReader:
             if x.upgrade is None and parser.should_upgrade():
                 self._skipped = length  # the parser is about to leave out a body that we want
         self.connection.queue.append(x)
+
+    def _is_plain_1_1(self, x: Exchange) -> bool:
+        """Whether the read began with this request, and its version follows its target, which the parser found valid.
+
+        The parser would format the version for every one. A target holds no space, so no other place can match.
+        """
+        read, self._first = self._first, b""
+        start = len(x.method) + 1 + len(self._url)
+        return read[start : start + len(_VERSION)] == _VERSION
 
     def on_body(self, data: bytes) -> None:
         x = self.reading
@@ -205,9 +213,8 @@ class RequestReader:
         if not method:
             self.refuse(refusal_of(error, text) if error is not None else BadRequest())
             return b""
-        self._unread = self._url = b""
+        self._unread = self._url = self._first = b""
         self._method = method.decode()
-        self._known_version = False
         self._parser = parser = http.HttpRequestParser(self)
         self._priming = True
         parser.feed_data(STAND_IN)

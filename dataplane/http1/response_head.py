@@ -22,7 +22,7 @@ _TRANSFER_ENCODING: Final = Role.TRANSFER_ENCODING
 _CONNECTION: Final = Role.CONNECTION
 _UPGRADE: Final = Role.UPGRADE
 _DATE: Final = Role.DATE
-_PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
+_PERSISTENCE: Final = frozenset({b"keep-alive", b"close"})
 
 
 class Framing(Enum):
@@ -61,22 +61,24 @@ class ResponseHead:
                 self.length = int(value)
                 self.length_line = field.prefix + value
             elif role is _CONNECTION:
-                named += (value,) if value in _PLAIN_CONNECTION else tokens(value)
+                named.append(value)
             elif role is _TRANSFER_ENCODING:
                 if value.strip(b" \t").lower() != b"chunked" or self.chunked:
                     raise UpstreamError(detail="transfer coding other than chunked")
                 self.chunked = True
             elif role is _UPGRADE:
                 self.upgrade = value.strip(b" \t")
-        if len(named) == 1 and named[0] == b"keep-alive":
-            self.persistent = True
-        elif named:
+        if named:
             self._apply_connection(named)
 
-    def _apply_connection(self, named: list[bytes]) -> None:
+    def _apply_connection(self, values: list[bytes]) -> None:
         """What Connection names goes no further (RFC 9110 7.6.1)."""
+        if values[0] == b"keep-alive" and len(values) == 1:  # what most origins say
+            self.persistent = True
+            return
+        named = {token for value in values for token in tokens(value)}
         self.persistent = False if b"close" in named else True if b"keep-alive" in named else None
-        gone = set(named) - _PLAIN_CONNECTION
+        gone = named - _PERSISTENCE
         if gone:
             self.dated = self.dated and b"date" not in gone
             self.lines = [line for line in self.lines if line.partition(b":")[0].lower() not in gone]
@@ -87,7 +89,7 @@ class ResponseHead:
             raise UpstreamError(detail=f"HTTP/{version}" + (" with Transfer-Encoding" if self.chunked else ""))
         if not 100 <= status <= 599:  # RFC 9110 15: other codes are invalid
             raise UpstreamError(detail=f"status {status}")
-        if is_head or status in {204, 304} or status < 200:
+        if is_head or status < 200 or status in {204, 304}:
             return Framing.NONE
         if self.chunked:
             return Framing.CHUNKED

@@ -266,7 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((FIELDS[name], value))
+        self._fields.append((FIELDS.of(name), value))
 
     def on_headers_complete(self) -> None:
         parser, x = self._parser, self._exchange

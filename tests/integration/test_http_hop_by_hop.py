@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.client import Response, chunked, get, post
+from tests.support.client import Response, chunked, connected, get, post
 from tests.support.gateway import proxied
 from tests.support.origin import OK, Received, answering
 
@@ -129,6 +129,8 @@ async def test_cookies_are_never_folded() -> None:
     [
         (get(), "1.1 flexgate"),
         (b"GET / HTTP/1.0\r\n\r\n", "1.0 flexgate"),
+        (b"\r\nGET / HTTP/1.0\r\nX-A: HTTP/1.1\r\n\r\n", "1.0 flexgate"),
+        (b"GET /HTTP/1.1? HTTP/1.0\r\nX-A:  HTTP/1.1\r\n\r\n", "1.0 flexgate"),
         (get("/", "Via: 1.0 fred, 1.1 barney"), "1.0 fred, 1.1 barney, 1.1 flexgate"),
         (get("/", "Via: 1.0 fred", "Via: 1.1 barney"), "1.0 fred, 1.1 barney, 1.1 flexgate"),
     ],
@@ -136,6 +138,16 @@ async def test_cookies_are_never_folded() -> None:
 async def test_via_tells_the_way(data: bytes, via: str) -> None:
     """The gateway adds itself last, with the version it was spoken to in."""
     assert (await sent_on(data)).value("via") == via
+
+
+async def test_each_pipelined_request_has_a_version_of_its_own() -> None:
+    """What comes behind a request of HTTP/1.1 in the same read may be of HTTP/1.0."""
+    async with proxied(answering(OK)) as (origin, gateway), connected(gateway.port) as client:
+        await client.send(get() + get() + b"GET / HTTP/1.0\r\n\r\n")
+        for _ in range(3):
+            assert (await client.response()).status == 200
+        assert [head.value("via") for head in origin.received] == ["1.1 flexgate", "1.1 flexgate", "1.0 flexgate"]
+        assert await client.closed()
 
 
 async def test_max_forwards_counts_down_for_options() -> None:

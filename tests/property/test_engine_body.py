@@ -152,8 +152,8 @@ def test_a_discarded_body_costs_nothing(sizes: list[int]) -> None:
 def test_chunks_are_framed_so_that_they_read_back(pieces: list[list[bytes]]) -> None:
     """One chunk for what is at hand, none for nothing, and the end with its trailers."""
     body = Body(None)
-    allowed, forbidden = (FIELDS[b"X-Sum"], b"1"), (FIELDS[b"Content-Length"], b"0")
-    body.finish([allowed, forbidden, (FIELDS[b"Authorization"], b"x")])
+    allowed, forbidden = (FIELDS.of(b"X-Sum"), b"1"), (FIELDS.of(b"Content-Length"), b"0")
+    body.finish([allowed, forbidden, (FIELDS.of(b"Authorization"), b"x")])
     wire = b"".join(b"".join(framed(chunks)) for chunks in pieces) + last_chunk(body)
     read = b""
     while True:

@@ -89,7 +89,7 @@ class Bench:
         x.raw_target = (path if query is None else f"{path}?{query}").encode("latin-1")
         if not any(name.lower() == "host" for name, _ in fields):
             fields = (("Host", "x"), *fields)
-        x.headers = [(FIELDS[name.encode("latin-1")], value.encode("latin-1")) for name, value in fields]
+        x.headers = [(FIELDS.of(name.encode("latin-1")), value.encode("latin-1")) for name, value in fields]
         return x
 
     def filter(self, *fields: tuple[str, str], **request: Any) -> Exchange:
