@@ -25,6 +25,11 @@ from shared.pb.discovery_pb2 import Hello, NodeMessage
 SERVICE = "flexgate.v1.ConfigDiscovery"
 NAME_LIMIT = 256  # characters of a node id or an instance epoch
 
+_EMPTY = (
+    "there is no configuration here, and the node serves one: is this the right --database or --state-dir? "
+    "It serves on, and the first write here replaces all that it has"
+)
+
 
 class Discovery:
     """All streams of this control plane."""
@@ -114,6 +119,8 @@ class Discovery:
         session = self._session(node, hello, context, ending)
         log.info("node.connected", node=node.id, peer=admitted.address, version=node.version, held=hello.held.revision)
         self._events.saw("node.connected", node=node.id, version=node.version, revision=hello.held.revision)
+        if hello.held.revision and not self._publisher.revision:
+            log.warn("node.ahead_of_nothing", node=node.id, held=hello.held.revision, reason=_EMPTY)
         reason = "the stream broke"
         try:
             with self._publisher.subscribed(session.wake):

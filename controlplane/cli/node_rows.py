@@ -40,6 +40,8 @@ def reason(node: Json) -> str:
     if node["state"] == "nacked":
         errors = [": ".join(part for part in (_resource(e), e["path"], e["message"]) if part) for e in node["errors"]]
         return f"refused revision {node['nackedRevision']}: " + ("; ".join(errors) or "no reason given")
+    if node["state"] == "applying" and not node["desiredRevision"]:
+        return "there is no configuration to send yet"
     if node["state"] == "applying":
         return f"revision {node['sentRevision']} sent, no answer yet" if node["sentRevision"] else "nothing sent yet"
     if node["state"] == "disconnected":

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from grpc import aio
 
 from controlplane.app import ControlPlane, running
@@ -52,6 +53,17 @@ async def test_what_is_written_reaches_nodes(tmp_path: Path, database_url: str) 
         again.held = node.held
         await again.connect()
         assert (await again.next()).WhichOneof("message") == "current"
+
+
+async def test_a_node_that_serves_comes_to_an_empty_database(
+    tmp_path: Path, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database by mistake, or a new one: told before the first write takes everything from the nodes."""
+    async with serving(database_url, tmp_path) as (_, channel):
+        node = NodeClient(channel)
+        node.held = Held(revision=9, digest=b"d" * 16, store_epoch="elsewhere")
+        await node.connect()
+        await until(lambda: "node.ahead_of_nothing" in caplog.messages)
 
 
 async def test_an_edit_of_the_file_is_audited(tmp_path: Path) -> None:

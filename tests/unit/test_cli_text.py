@@ -133,8 +133,10 @@ def test_details_name_the_place() -> None:
 def test_why_a_node_is_behind() -> None:
     """Each state has its reason; a current node has none."""
     node = {"state": "current", "sentRevision": 3, "nackedRevision": 4, "connectedSeconds": 70.0, "errors": []}
+    node |= {"desiredRevision": 4}
     assert reason(node) == ""
     assert reason(node | {"state": "applying"}) == "revision 3 sent, no answer yet"
+    assert reason(node | {"state": "applying", "desiredRevision": 0}) == "there is no configuration to send yet"
     assert reason(node | {"state": "disconnected"}) == "gone for 1m"
     error = {"kind": "route", "name": "a", "path": "path", "message": "is wrong"}
     assert reason(node | {"state": "nacked", "errors": [error]}) == "refused revision 4: route a: path: is wrong"
