@@ -164,12 +164,11 @@ def unanswered(
         x.fresh, x.sent = True, False
         return 0.0
     upstream.retry_budget.ended(now)
-    pause = NO_MORE
-    if isinstance(error, GatewayError) and error.retryable and x.tries + 1 < len(upstream.balancer.endpoints):
-        pause = _pause(x, upstream, at_hand, now, at_once=x.tries == 0)
+    others = isinstance(error, GatewayError) and error.retryable and x.tries + 1 < len(upstream.balancer.endpoints)
+    pause = _pause(x, upstream, at_hand, now, at_once=x.tries == 0) if others else NO_MORE
     # While another endpoint is left to try, one that cannot be reached does not speak for the upstream.
     _blame(x, upstream, pool, error, now, endpoint_only=pause >= 0.0)
-    if pause >= 0.0 or not isinstance(error, GatewayError) or not safe_after(error, x, upstream.retry):
+    if others or not isinstance(error, GatewayError) or not safe_after(error, x, upstream.retry):
         return pause
     return _pause(x, upstream, at_hand, now)
 
