@@ -68,6 +68,7 @@ class Live:
         self.clock = clock
         self.wall = wall
         self.draw = draw
+        self.epoch = wall() - clock()  # from `clock` to the time of day, which somebody may set
         self.events = Events(wall, clock)
         self.nodes = 1  # data planes that share the limits: those the control plane counts, else the workers
         self.pools: dict[PoolKey, Pool] = {}
@@ -239,7 +240,8 @@ class Live:
         pool.close()
 
     def sweep(self) -> None:
-        """With each sweep of the deadlines: end what has waited too long."""
+        """With each sweep of the deadlines: end what has waited too long, and look what time of day it is."""
+        self.epoch = self.wall() - self.clock()
         self.shedding.sweep()
         for bulkhead in self.bulkheads.values():
             bulkhead.expire()

@@ -27,7 +27,6 @@ class LocalLimits:
         self.route = route
         self.live = live
         self.traffic = live.traffic.route(route)
-        self.epoch = live.wall() - live.clock()
         self._clock = live.clock
         # Shadow limits last: see above.
         self._limits = tuple(sorted(limits, key=lambda limit: limit.shadow))
@@ -40,7 +39,8 @@ class LocalLimits:
 
     def wall(self) -> float:
         """The time of day, in epoch seconds."""
-        return self._clock() + self.epoch
+        epoch: float = self.live.epoch
+        return self._clock() + epoch
 
     def decide(self, x: Exchange) -> None:
         """Count the request here; raises TooManyRequests."""
@@ -61,7 +61,7 @@ class LocalLimits:
             elif left < tightest:
                 tightest, told = left, limit
         if told is not None:
-            x.limit_lines = lines(told, tightest, told.counts.reset(tightest, now, nodes), now + self.epoch)
+            x.limit_lines = lines(told, tightest, told.counts.reset(tightest, now, nodes), now + self.live.epoch)
 
     def limits_for(self, x: Exchange) -> tuple[Limit, ...]:
         """The limits of the route and of the consumer, enforced ones first."""
@@ -90,7 +90,7 @@ class LocalLimits:
                 limit.counts.give_back(key)
             elif -left > longest:
                 longest, told = -left, limit
-        return self.refusal(x, told, longest, now + self.epoch)
+        return self.refusal(x, told, longest, now + self.live.epoch)
 
     def refusal(self, x: Exchange, limit: Limit, wait: float, wall: float) -> TooManyRequests:
         """Count a refusal, and say it."""

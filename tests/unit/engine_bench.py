@@ -39,6 +39,7 @@ class Bench:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.now = 0.0
+        self.set_by = 0.0  # seconds that somebody has put the time of day forward
         self.deadlines = Deadlines(self.clock)
         self.traffic = Traffic()
         self.live = Live(loop, self.deadlines, self.traffic, clock=self.clock, wall=self.wall)
@@ -49,7 +50,7 @@ class Bench:
         return self.now
 
     def wall(self) -> float:
-        return EPOCH + self.now
+        return EPOCH + self.now + self.set_by
 
     def serve(self, document: dict[str, Any] | Table) -> Compiled:
         """Compile beside what is served and take over, as a node does."""

@@ -66,6 +66,19 @@ def test_what_a_refused_request_is_told(worker: Bench) -> None:
     assert not served(worker)
 
 
+def test_the_reset_follows_a_clock_that_is_set(worker: Bench) -> None:
+    """X-RateLimit-Reset is by the time of day of now, whatever it was when the configuration came; counts stay."""
+    worker.serve(routed(rateLimit=per_minute(6)))
+    worker.filter()
+    for by in (-7200.0, 7200.0):
+        worker.set_by = by
+        worker.live.sweep()
+        lines = told(worker.filter())
+        seconds = int(lines[-1].rpartition("t=")[2])
+        assert lines[3] == f"X-RateLimit-Reset: {int(EPOCH + by) + seconds}"
+    assert lines[2] == "X-RateLimit-Remaining: 3"
+
+
 def test_a_limit_without_a_message_has_the_usual_one(worker: Bench) -> None:
     """ "Rate limit exceeded", as the contract has it."""
     worker.serve(routed(rateLimit=per_minute(1)))
