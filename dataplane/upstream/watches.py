@@ -1,25 +1,32 @@
 """One task for each thing that is watched: started when it appears, cancelled when it goes.
 
 Which things those are is said anew after each change (`follow`); a thing that stays keeps its task. All of them run in
-one TaskGroup, which `run` awaits.
+one TaskGroup, which `run` awaits. A watch that breaks is told and begins again: it must not end the others, nor the
+process.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+from shared import log
 
 K = TypeVar("K", bound=Hashable)
 
 Watch = Callable[[], Coroutine[Any, Any, None]]
 """Watches one thing until cancelled."""
 
+_PAUSE: Final = 5.0
+"""Seconds before one that broke begins again."""
+
 
 class Watches(Generic[K]):
     """The tasks by key. Before `run` nothing is started."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = _PAUSE) -> None:
+        self._pause = pause
         self._wanted: Mapping[K, Watch] = {}
         self._tasks: dict[K, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -52,4 +59,12 @@ class Watches(Generic[K]):
             self._tasks.pop(key).cancel()
         for key, watch in self._wanted.items():
             if key not in self._tasks:
-                self._tasks[key] = self._group.create_task(watch())
+                self._tasks[key] = self._group.create_task(self._keep(watch))
+
+    async def _keep(self, watch: Watch) -> None:
+        while True:
+            try:
+                await watch()
+            except Exception:
+                log.failure("watch.broken")
+                await asyncio.sleep(self._pause)

@@ -155,3 +155,27 @@ async def test_watches_follow_what_is_wanted() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert running == set()
+
+
+async def test_a_watch_that_breaks_begins_again_and_ends_no_other() -> None:
+    """A fault of the program in one look-up or one probe must not stop the traffic."""
+    bell, seen = Bell(), []
+
+    async def broken() -> None:
+        seen.append("broken")
+        bell.ring()
+        raise RuntimeError("a fault")
+
+    async def well() -> None:
+        seen.append("well")
+        await asyncio.get_running_loop().create_future()
+
+    watches: Watches[str] = Watches(pause=0.0)
+    watches.follow({"a": broken, "b": well})
+    task = asyncio.ensure_future(watches.run())
+    await bell.until(lambda: seen.count("broken") == 3)
+    assert seen.count("well") == 1
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
