@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 COMPILED := .run/compiled
 SOURCES := $(shell find dataplane shared -name '*.py')
 COMPILED_TESTS := tests/unit/test_tokens_bearer.py tests/integration/test_edge_*.py tests/integration/test_http_*.py tests/integration/test_endpoints.py \
-	tests/integration/test_pool_waiting.py tests/integration/test_redis_limits.py tests/property/test_engine_*.py tests/property/test_framing.py
+	tests/integration/test_pool_waiting.py tests/integration/test_redis_*.py tests/property/test_engine_*.py tests/property/test_framing.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test chaos compiled test-compiled bench lint format proto lock clean

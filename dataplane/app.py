@@ -22,6 +22,7 @@ from dataplane.admin import Admin
 from dataplane.allocator import fix_thresholds
 from dataplane.compile_settings import listener_tls
 from dataplane.config_source import ConfigSource
+from dataplane.limits.sharers import Sharers
 from dataplane.node import Node
 from dataplane.settings import Settings
 from dataplane.start_error import StartError, reason_of
@@ -61,7 +62,8 @@ class DataPlane:
         self._writer = LogWriter(sys.stdout.buffer)
         self.node = Node(loop, self._writer, look_up_with(self.settings.dns_servers), self._clock)
         self.node.live.shedding.memory.limit = self.settings.memory_limit
-        self.node.live.nodes = self.node.siblings = self.settings.worker_count
+        self.node.sharers = Sharers(self.settings.worker_count)
+        self.node.live.nodes = self.node.sharers.count
         self.admin = Admin(self.node)
         self.source = _source(self.settings, self.node, self.epoch)
         self.node.source = self.source

@@ -24,8 +24,8 @@ class Target(Protocol):
     def apply(self, table: Table, revision: int) -> list[Fault]:
         """Serve this from now on; returns warnings. ConfigError: nothing changed, the old one keeps serving."""
 
-    def live_nodes(self, count: int) -> None:
-        """How many nodes share the limits, this one included."""
+    def live_nodes(self, count: int, every: float) -> None:
+        """How many nodes share the limits, this one included; told every so many seconds."""
 
     def compiles(self, table: Table) -> None:
         """ConfigError where this would be refused; nothing is changed. May be called in a thread."""

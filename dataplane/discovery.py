@@ -17,7 +17,7 @@ from dataplane.answering import CAPABILITY, Answering
 from dataplane.boot import boot
 from dataplane.boot_guard import BootGuard
 from dataplane.config_source import Held, Status, Target, on_wire
-from dataplane.config_stream import ConfigStream, Ended
+from dataplane.config_stream import INTERVAL, ConfigStream, Ended
 from dataplane.dial import Redial, addresses, describe, dial, metadata
 from dataplane.enrolling import Enrolling
 from dataplane.identity import IdentityError
@@ -180,7 +180,8 @@ class Discovery:
             self._connected, self._connection_error = True, ""
             self._redial.succeeded()
         if kind == "heartbeat":
-            self._target.live_nodes(max(1, message.heartbeat.live_nodes))
+            beat = message.heartbeat
+            self._target.live_nodes(max(1, beat.live_nodes), beat.interval_ms / 1000 or INTERVAL)
         if kind == "current" and self._intake.settled:
             self._newest, self._config_error = True, ""
         if self._newest:

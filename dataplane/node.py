@@ -19,6 +19,7 @@ from dataplane.explaining import explained
 from dataplane.filters.limit_rules import store_key_of
 from dataplane.gateway import Gateway
 from dataplane.http1.deadlines import Deadlines
+from dataplane.limits.sharers import Sharers
 from dataplane.listener import Listener
 from dataplane.live import Live
 from dataplane.metrics import Traffic
@@ -65,7 +66,7 @@ class Node:
         self.listener.clock = clock
         self.source: ConfigSource | None = None
         self.reporter: Reporter | None = None
-        self.siblings = 1  # workers of this process's parent, this one included: they are always there
+        self.sharers = Sharers()
         self.follow_log_level = False  # whether `logging.level` is the process's own level, too
         self._compiled: Compiled | None = None
 
@@ -155,9 +156,9 @@ class Node:
         if upstream.check is not None:
             self.probing.follow(upstreams.values())
 
-    def live_nodes(self, count: int) -> None:
-        """How many nodes share the limits, this one included; never fewer than the workers of this process."""
-        count = max(self.siblings, count)
+    def live_nodes(self, count: int, every: float) -> None:
+        """How many nodes the control plane counts, this one included; it says so every so many seconds."""
+        count = self.sharers.hear(count, self.live.clock(), every)
         if count != self.live.nodes:
             log.info("nodes.live", count=count)
         self.live.nodes = count

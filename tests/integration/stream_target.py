@@ -70,6 +70,6 @@ class NotingTarget:
     def figures(self) -> Figures | None:
         return self.served
 
-    def live_nodes(self, count: int) -> None:
+    def live_nodes(self, count: int, every: float) -> None:
         self.live.append(count)
         self.bell.ring()
