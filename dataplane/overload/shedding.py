@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -122,6 +122,8 @@ class Shedding(Gate):
         policy = policy or _OFF
         if policy != self.policy:
             self.policy = policy
+            self._tell("overload.ended", self.stages.stages[: self._told])
+            self._told = 0
             self.stages = Stages(policy.stages)
             places = policy.places
             if not policy.adaptive or places is None:
@@ -163,11 +165,13 @@ class Shedding(Gate):
             name = "overload.memory_low" if self.memory.pressure else "overload.memory_enough"
             self._events.emit(name, pressure=self.memory.pressure.name.lower(), limit=self.memory.limit)
         reached, told = self.stages.look(), self._told
-        for stage in self.stages.stages[told:reached]:
-            self._events.emit("overload.began", action=stage.action, queueSize=stage.queue_size, waiting=self.waiting)
-        for stage in self.stages.stages[reached:told]:
-            self._events.emit("overload.ended", action=stage.action, queueSize=stage.queue_size, waiting=self.waiting)
+        self._tell("overload.began", self.stages.stages[told:reached])
+        self._tell("overload.ended", self.stages.stages[reached:told])
         self._told = reached
+
+    def _tell(self, event: str, stages: Sequence[Stage]) -> None:
+        for stage in stages:
+            self._events.emit(event, action=stage.action, queueSize=stage.queue_size, waiting=self.waiting)
 
     def may_accept(self) -> bool:
         """Whether there is memory for another connection."""

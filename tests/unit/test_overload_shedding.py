@@ -221,6 +221,20 @@ def test_stages_are_told(worker: Bench) -> None:
     assert told == [("overload.began", "disable_logging"), ("overload.ended", "disable_logging")]
 
 
+@pytest.mark.parametrize("after", [None, {"maxConcurrent": 1, "thresholds": STAGES[1:2]}])
+def test_a_stage_that_an_edit_takes_away_has_ended(worker: Bench, after: dict[str, Any] | None) -> None:
+    """Whoever reads the events is not left with one that began; those of other thresholds are told apart from it."""
+    worker.serve(limited(maxConcurrent=1, thresholds=STAGES[:1]))
+    come(worker)
+    come(worker)
+    worker.live.sweep()
+    worker.serve(limited(**after) if after is not None else {"routes": ROUTES})
+    worker.now = 2.0
+    worker.live.sweep()
+    told = [(event.name, event.data["action"]) for event in worker.live.events.recent if "overload" in event.name]
+    assert told == [("overload.began", "disable_logging"), ("overload.ended", "disable_logging")]
+
+
 def test_short_memory_sheds_then_stops_accepting(worker: Bench) -> None:
     """Above 80 %: the lowest priority and bodies that are still to come. Above 95 %: connections, too. And back."""
     used = 0
