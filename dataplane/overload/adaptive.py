@@ -28,9 +28,9 @@ PROBE_SECONDS: Final = 30.0
 class AdaptiveLimit:
     """`limit` is never below FLOOR (or the ceiling, where that is lower), and never above the ceiling."""
 
-    def __init__(self, ceiling: int) -> None:
+    def __init__(self, ceiling: int, inside: int = 0) -> None:
         self.ceiling = ceiling
-        self.limit = min(FLOOR, ceiling)
+        self.limit = self._bounded(inside)  # who is there already is not more than there may be
         self.usual = 0.0  # what latency should be; 0: not known yet
         self.probing = False
         self._full = False

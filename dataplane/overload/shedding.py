@@ -129,7 +129,7 @@ class Shedding(Gate):
             if not policy.adaptive or places is None:
                 self.adaptive = None
             elif self.adaptive is None:
-                self.adaptive = AdaptiveLimit(places.limit)
+                self.adaptive = AdaptiveLimit(places.limit, self.inside)
             else:
                 self.adaptive.follow(places.limit)
             if places is not None and self.adaptive is not None:

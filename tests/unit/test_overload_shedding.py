@@ -235,6 +235,17 @@ def test_a_stage_that_an_edit_takes_away_has_ended(worker: Bench, after: dict[st
     assert told == [("overload.began", "disable_logging"), ("overload.ended", "disable_logging")]
 
 
+def test_an_adaptive_limit_that_is_switched_on_begins_with_what_there_is(worker: Bench) -> None:
+    """Under load an edit to `adaptive` does not make those wait for whom there was room."""
+    worker.serve(limited(maxConcurrent=100))
+    for _ in range(40):
+        come(worker)
+    worker.serve(limited(maxConcurrent=100, adaptive=True))
+    assert worker.live.shedding.limit == 40
+    worker.serve(limited(maxConcurrent=30, adaptive=True))
+    assert worker.live.shedding.limit == 30
+
+
 def test_short_memory_sheds_then_stops_accepting(worker: Bench) -> None:
     """Above 80 %: the lowest priority and bodies that are still to come. Above 95 %: connections, too. And back."""
     used = 0
