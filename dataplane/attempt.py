@@ -164,13 +164,19 @@ def unanswered(
         x.fresh, x.sent = True, False
         return 0.0
     upstream.retry_budget.ended(now)
-    others = isinstance(error, GatewayError) and error.retryable and x.tries + 1 < len(upstream.balancer.endpoints)
+    others = isinstance(error, GatewayError) and error.retryable and _others(x, upstream, pool)
     pause = _pause(x, upstream, at_hand, now, at_once=x.tries == 0) if others else NO_MORE
     # While another endpoint is left to try, one that cannot be reached does not speak for the upstream.
     _blame(x, upstream, pool, error, now, endpoint_only=pause >= 0.0)
     if others or not isinstance(error, GatewayError) or not safe_after(error, x, upstream.retry):
         return pause
     return _pause(x, upstream, at_hand, now)
+
+
+def _others(x: Exchange, upstream: Upstream, pool: Pool) -> bool:
+    """Whether the next attempt would go to another endpoint: one that may be used, and was not tried."""
+    balancer = upstream.balancer
+    return x.tries + 1 < len(balancer.endpoints) and balancer.only is not pool
 
 
 def _blame(

@@ -225,19 +225,6 @@ async def test_the_budget_is_shared_by_all_routes() -> None:
         assert metrics.value("retry_attempts_total") == 0
 
 
-async def test_a_retry_that_the_budget_refuses_is_counted_once() -> None:
-    """Also where it would have gone to another endpoint at once."""
-    upstream = {
-        "url": "",
-        "endpoints": [{"url": "http://127.0.0.1:1"}, {"url": "http://127.0.0.2:1"}],
-        "retry": {"budget": {"percent": 0, "minPerSecond": 0}},
-    }
-    async with running_gateway(document("", upstream=upstream)) as gateway:
-        assert (await gateway.ask(get())).status == 502
-        metrics = await gateway.metrics()
-        assert metrics.value("retry_budget_exhausted_total", upstream="origin") == 1
-
-
 async def test_an_open_breaker_ends_retries() -> None:
     """The failure that opens it is the last attempt, though others were left."""
     upstream = {"retry": {"maxAttempts": 10, **QUICK}, "circuitBreaker": {"failureThreshold": 3}}
