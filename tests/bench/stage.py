@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.bench import flexgate, nginx, origin, redis
+from tests.bench import flexgate, gateways, nginx, origin, redis
 from tests.bench.cores import Cores, pinned
 from tests.bench.load import Load
 from tests.bench.options import Options
@@ -116,6 +116,19 @@ class Stage:
         )
         proxy = self._compete(name, command, port, admin_port, "/health/ready")
         flexgate.prove_policies(port, load)
+        return proxy
+
+    def gateway(self, name: str, routes: int) -> Proxy | None:
+        """Start another gateway with FlexGate's work and that many routes; None: it is not installed."""
+        program = gateways.program(name)
+        if program is None:
+            return None
+        port = free_port()
+        command = gateways.GATEWAYS[name].command(
+            program, self.directory / f"{name}-{routes}", port, self.origin_port, routes
+        )
+        proxy = self._compete(name, command, port)
+        gateways.prove_keys(name, port, Load(SMALL))
         return proxy
 
     def redis(self) -> Redis:

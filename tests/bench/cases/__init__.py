@@ -10,6 +10,7 @@ from tests.bench.cases import (
     big_response,
     boot,
     config_push,
+    gateways,
     memory,
     noisy_route,
     post,
@@ -42,6 +43,7 @@ ALONE = ("taskset",)
 
 CASES = {
     "small-get": Case("Small GET, 1000 routes, every policy on", small_get.run),
+    "gateways": Case("Other gateways with the same policies", gateways.run),
     "route-table": Case("The same request with 1, 1000 and 10 000 routes", route_table.run),
     "redis-limit": Case("A rate limit in memory, in Redis and on lease from it", redis_limit.run),
     "tokens": Case("Clients that authenticate by token instead of by key", tokens.run),
