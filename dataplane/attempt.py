@@ -113,7 +113,7 @@ def send(
         if x.body is NO_BODY:
             connection.send(head)
         else:
-            pieces = [*framed(at_hand), last_chunk(x.body)] if x.body.length is None else at_hand
+            pieces = [*framed(at_hand), last_chunk(x.body, x.hidden)] if x.body.length is None else at_hand
             if x.body.received < _JOINED:
                 connection.send(b"".join((head, *pieces)))
             else:

@@ -54,7 +54,7 @@ async def send_body(x: Exchange, connection: UpstreamConnection) -> None:
                 await blocked
                 connection.sending()
         if chunked:
-            connection.write(last_chunk(body))
+            connection.write(last_chunk(body, x.hidden))
         connection.sent()
     except ConnectionLost:
         if not body.keeping:  # else it may go out again, on another connection

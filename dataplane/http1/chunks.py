@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dataplane.http1.body import Body
+
+NOTHING: Final[frozenset[bytes]] = frozenset()
 
 
 def framed(chunks: list[bytes]) -> list[bytes]:
@@ -10,6 +14,9 @@ def framed(chunks: list[bytes]) -> list[bytes]:
     return [b"%x\r\n" % sum(map(len, chunks)), *chunks, b"\r\n"] if chunks else []
 
 
-def last_chunk(body: Body) -> bytes:
-    """The end of a body, with its trailers."""
-    return b"\r\n".join((b"0", *body.trailers, b"", b""))
+def last_chunk(body: Body, hidden: frozenset[bytes] = NOTHING) -> bytes:
+    """The end of a body, with its trailers but those of these names (lower case)."""
+    trailers = body.trailers
+    if hidden and trailers:
+        trailers = tuple([line for line in trailers if line.partition(b":")[0].lower() not in hidden])
+    return b"\r\n".join((b"0", *trailers, b"", b""))

@@ -11,6 +11,7 @@ from typing import Final
 
 from dataplane.errors import GatewayError, KeysUnavailable, Unauthorized
 from dataplane.exchange import Exchange
+from dataplane.http1.chunks import NOTHING
 from dataplane.live import Live
 from dataplane.tokens.challenge import challenge
 from dataplane.tokens.claims import BadClaimError
@@ -95,13 +96,8 @@ class BearerTokens:
         return token.lstrip(b" ") if scheme.lower() == b"bearer" else None
 
     def _unwanted(self, x: Exchange) -> frozenset[bytes]:
-        """The names of what is here and must not reach the upstream."""
-        hidden = self.hidden
-        if hidden:
-            for field, _ in x.headers:
-                if field.name in hidden:
-                    return hidden
-        return _NOTHING
+        """The names of what is here, or may still come, and must not reach the upstream."""
+        return self.hidden if self.hidden and _any_of(x, self.hidden) else NOTHING
 
     def refused(self, error: Exception) -> GatewayError:
         """The answer to a token that is not good, or cannot be verified."""
@@ -129,10 +125,10 @@ class ClaimHeadersDropped:
         self.reserved = reserved
 
     def __call__(self, x: Exchange) -> None:
-        for field, _ in x.headers:
-            if field.name in self.reserved:
-                x.hidden = self.reserved
-                return
+        if _any_of(x, self.reserved):
+            x.hidden = self.reserved
 
 
-_NOTHING: Final[frozenset[bytes]] = frozenset()
+def _any_of(x: Exchange, names: frozenset[bytes]) -> bool:
+    """Whether a header has one of these names, or a trailer may. Most requests have none: their head is not edited."""
+    return x.body.length is None or any(field.name in names for field, _ in x.headers)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dataplane.tokens.fetch import LARGEST
-from tests.support.client import Response, ask, get, post
+from tests.support.client import Response, ask, chunked, connected, get, post
 from tests.support.clock import Clock
 from tests.support.deadline import eventually
 from tests.support.gateway import Gateway, document, running_gateway
@@ -218,6 +218,33 @@ async def test_explain_knows_the_token() -> None:
         assert (await explain(gateway))["jwt"]["status"] == 401
         late = await explain(gateway, ISSUED.token(exp=time.time() - 100))
         assert (late["jwt"]["status"], late["jwt"]["detail"]) == (401, "expired: The token has expired")
+
+
+@pytest.mark.parametrize("mode", ["required", "none"])
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_trailers_tell_no_claims(mode: str, pieces: int) -> None:
+    """Some servers take trailers for headers: those that would tell claims are dropped, others go on."""
+    auth = {
+        "type": "jwt",
+        "audience": AUDIENCE,
+        "jwks": ISSUED.jwks(),
+        "forwardClaims": {"email": "X-Email"},
+        "hideCredentials": True,
+    }
+    async with serving(answering(OK)) as origin:
+        text = document(origin.url, route={"auth": mode}, security={"auth": auth})
+        async with running_gateway(text) as gateway:
+            head = get("/", f"Authorization: Bearer {ISSUED.token()}", "Transfer-Encoding: chunked", method="PUT")
+            body = chunked(b"abc", trailers=("X-EMAIL: root@example", "X-Other: 1"))
+            async with connected(gateway.port) as client:
+                if pieces == 1:
+                    await client.send(head + body)
+                else:
+                    await client.send(head + body[:5])
+                    await origin.arrived()
+                    await client.send(body[5:])
+                assert (await client.response()).status == 200
+            assert origin.last.trailers == [(b"X-Other", b"1")]
 
 
 async def test_nothing_of_a_token_is_told() -> None:
