@@ -98,7 +98,7 @@ COMPONENTS: dict[str, Json] = {
     "RolloutBeginning": {
         "type": "object",
         "properties": {"document": TEXT, "plan": {"type": "object"}},
-        "required": ["document"],
+        "required": ["document", "plan"],
         "additionalProperties": False,
     },
     "Rotation": {
@@ -162,6 +162,10 @@ HEADERS: dict[str, tuple[str, Json]] = {
 }
 
 
+FROM_PATH = {"UpdateUserRequest": "name", "RevokeCertificateRequest": "serial"}
+"""Fields of messages that the path has, and the body must not."""
+
+
 @cache
 def document() -> Json:
     """The whole document."""
@@ -180,6 +184,8 @@ def document() -> Json:
                 if part in messages and part not in schemas.components:
                     schemas.message(cast(Descriptor, messages[part]), written=False)
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    for name, field in FROM_PATH.items():
+        del schemas.components[name]["properties"][field]
     return {
         "openapi": "3.1.0",
         "info": {"title": "FlexGate control plane", "version": API_VERSION, "summary": f"FlexGate {__version__}"},

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.auth.gate import actor_of
+from controlplane.listing import cursor_at, limit_of, position_in
 from controlplane.plane import Plane
 from controlplane.problem import Problem, json_response
 from controlplane.rest.manner import manner
@@ -24,6 +25,7 @@ from shared.suggestion import suggestion
 from shared.timestamp import timestamp
 
 MOST = 100
+"""Rollouts in one answer, without a `limit`."""
 FIELDS = ("document", "plan")
 
 
@@ -46,9 +48,10 @@ class RolloutsRest:
     async def many(self, request: web.Request) -> web.Response:
         """The newest first, by pages."""
         known_parameters(request, "limit", "cursor")
-        limit, cursor = min(_number(request, "limit", MOST), MOST), _number(request, "cursor", 0)
-        found = await self._rollouts.records.page(limit + 1, cursor or None)
-        more = str(found[limit - 1].id) if len(found) > limit else ""
+        limit = limit_of(request.query.get("limit", str(MOST)))
+        before = position_in(request.query.get("cursor", ""))
+        found = await self._rollouts.records.page(limit + 1, before or None)
+        more = cursor_at(found[limit - 1].id) if len(found) > limit else ""
         return json_response({"rollouts": [view(rollout) for rollout in found[:limit]], "nextCursor": more})
 
     async def one(self, request: web.Request) -> web.Response:
@@ -66,9 +69,12 @@ class RolloutsRest:
         faults = [
             Fault(name, f"unknown key{suggestion(name, FIELDS)}", "unknown_key") for name in body if name not in FIELDS
         ]
-        if faults:
+        text = body.get("document")
+        if not isinstance(text, str):  # none is not an empty one, which would take everything away
+            faults.append(Fault("document", "must be a whole configuration, as the text of a YAML document", "type"))
+        if faults or not isinstance(text, str):
             raise ConfigError(faults)
-        plan, document = read_plan(body.get("plan"), "plan"), read(str(body.get("document", "")))
+        plan, document = read_plan(body.get("plan"), "plan"), read(text)
         if how.dry_run:
             planned = await service.plan_replace(document, how.if_match)
             return json_response(await self._writing.planned(planned, ask=how.dry_run == "nodes"))
@@ -112,10 +118,3 @@ def _id(request: web.Request) -> int:
     """The number of a rollout; 0, which none has, for what is no number."""
     text = request.match_info["id"]
     return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
-
-
-def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 18):
-        raise Problem(400, f"{name} must be a number")
-    return int(text)

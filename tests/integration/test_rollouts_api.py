@@ -70,7 +70,18 @@ async def test_rollouts_are_listed_by_pages(tmp_path: Path) -> None:
         assert [one["id"] for one in page["rollouts"]] == [3, 2]
         _, page, _ = await client.ask(f"/api/rollouts?limit=2&cursor={page['nextCursor']}")
         assert ([one["id"] for one in page["rollouts"]], page["nextCursor"]) == ([1], "")
-        assert (await client.ask("/api/rollouts?limit=x"))[0] == 400
+        for query in ("limit=x", "limit=0", "limit=1001", "cursor=x"):
+            assert (await client.ask(f"/api/rollouts?{query}"))[0] == 400, query
+        assert len((await client.ask("/api/rollouts?cursor="))[1]["rollouts"]) == 3
+
+
+@pytest.mark.parametrize("body", [{}, {"document": None}, {"document": 5}, {"document": {"routes": []}}])
+async def test_a_rollout_without_a_document_is_refused(tmp_path: Path, body: dict[str, object]) -> None:
+    """No text is not the empty configuration, which would take everything away."""
+    async with fleet(f"sqlite:///{tmp_path}/f.db", tmp_path, 1) as all_of_it, rest(all_of_it.control) as client:
+        status, refused, _ = await client.ask("/api/rollouts", "POST", json={**body, "plan": PLAN})
+        assert (status, [one["path"] for one in refused["details"]]) == (400, ["document"]), refused
+        assert all_of_it.control.plane.publisher.revision == 1
 
 
 async def test_grpc_has_the_same_verbs(tmp_path: Path) -> None:
