@@ -31,6 +31,7 @@ from controlplane.replicas import Job, joined
 from controlplane.rest import application
 from controlplane.rollout.records import Records
 from controlplane.rollout.rollouts import TICK, Rollouts
+from controlplane.server_log import server_logger
 from controlplane.service import Service
 from controlplane.settings import Settings
 from controlplane.skew import warnings
@@ -134,7 +135,7 @@ async def running(settings: Settings) -> AsyncIterator[ControlPlane]:
         service.advise = lambda changes: warnings(changes, plane.nodes.lacking())
         discovery = Discovery(publisher, plane.nodes, events, admission=trust.admission, interval=settings.heartbeat)
         checks = _add_services(port.server, plane, discovery, trust)
-        rest = web.AppRunner(application(plane), access_log=None, shutdown_timeout=STOP_SECONDS)
+        rest = web.AppRunner(application(plane), access_log=None, logger=server_logger(), shutdown_timeout=STOP_SECONDS)
         stack.push_async_callback(rest.cleanup)
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(job()) for job in (*jobs, discovery.run)]

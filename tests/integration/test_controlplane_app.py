@@ -237,6 +237,29 @@ async def test_unknown_filters_are_refused(tmp_path: Path, query: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /health HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"hunter2" * 2000 + b"\r\n\r\n",
+        b"GET /health?token=hunter2" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"hunter2\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nCookie: \0hunter2\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_and_not_logged(
+    tmp_path: Path, request_: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """400, and no line in the log: it would quote what was sent, credentials too, and anybody can send it for ever."""
+    async with started(tmp_path) as (control_plane, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", control_plane.rest_port)
+        writer.write(request_)
+        async with asyncio.timeout(DEADLINE):
+            assert (await reader.readline()).split()[1] == b"400"
+        writer.transport.abort()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "hunter2" not in caplog.text
+
+
 async def test_secrets_are_not_shown(tmp_path: Path) -> None:
     """No surface shows a key, not even its hash."""
     async with (
