@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,17 @@ from controlplane.rollout.plan import read_plan
 from controlplane.rollout.records import MOST_QUARANTINED, Records
 from controlplane.rollout.tables_rollout import QUARANTINE, ROLLOUTS
 from controlplane.service import Service
-from controlplane.store.pruning import Keep, Pruner
+from controlplane.store.pruning import DAY, Keep, Pruner
 from controlplane.store.sql import SqlStore
 from controlplane.store.tables import HORIZON, IDEMPOTENCY, REVISIONS
 from controlplane.trust.tables_trust import CERTIFICATES, ENROLMENTS
 from shared.pb.admin_pb2 import DiffRevisionsRequest, VerifyAuditRequest
 from shared.pb.admin_pb2_grpc import AdminStub
 from tests.integration.controlplane_node import NodeClient, until
-from tests.integration.test_controlplane_app import AS_BOSS
+from tests.integration.test_controlplane_app import AS_BOSS, BOSS
 from tests.integration.test_rest_resources import api
 from tests.integration.test_store_pruning import Days, at_once, kept
+from tests.support.command import Operator
 from tests.support.configuration import ALICE, Plane, plane, route, upstream
 from tests.support.deadline import eventually
 from tests.unit.test_docs import ROOT, blocks
@@ -78,6 +80,24 @@ async def test_rest_and_grpc_say_what_was_pruned(tmp_path: Path) -> None:
             assert error.value.code() is grpc.StatusCode.NOT_FOUND
             found = await stub.VerifyAudit(VerifyAuditRequest(), metadata=AS_BOSS)
             assert (found.valid, found.first, found.rows) == (True, 1, verified["rows"])
+
+
+async def test_the_command_line_tells_what_was_pruned(tmp_path: Path) -> None:
+    """`audit verify` says from where it verifies, and of a hash that is gone that it may be a pruned one's."""
+    async with api(tmp_path, **SHORT) as (client, control_plane):
+        parts, operator = control_plane.plane, Operator(tmp_path, client.base, BOSS)
+        await written(control_plane, 3)
+        hashes = [entry.hash async for entry in parts.audit.all()]
+        keep = Keep(revisions=1, revisions_for=3600.0, audit_for=3600.0)
+        await Pruner(parts.database, parts.audit, keep, now=lambda: time.time() + 9 * DAY, sleep=at_once).prune()
+        found = await parts.audit.verify()
+        told = await operator.good("audit", "verify")
+        assert f"verified from entry {found.first}: those before were pruned, the last of them has {hashes[-1]}" in told
+        await operator.good("audit", "verify", "--hash", found.anchor)
+        code, _, errors = await operator("audit", "verify", "--hash", hashes[0])
+        assert (code, "which were pruned" in errors) == (1, True)
+        code, _, errors = await operator("revisions", "show", "1")
+        assert (code, "revision 1 was pruned; oldest kept is 3" in errors) == (1, True)
 
 
 async def test_what_a_node_runs_is_kept(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from controlplane.listener import plaintext_warnings
 from controlplane.settings import OPTIONS, Settings, parse
+from controlplane.store.pruning import Keep
 
 CONFIG = ("--config", "proxy.yml")
 
@@ -32,6 +33,13 @@ def test_a_flag_wins_over_its_variable() -> None:
     assert (settings.config, settings.port, settings.grpc_port) == (Path("a.yml"), 2, 50051)
     assert settings.node_token == "t"
     assert "'t'" not in repr(settings)
+
+
+def test_how_long_history_is_kept() -> None:
+    """In hours or days, or for ever; by default long enough for a yearly audit."""
+    assert parse((), {}).keep == Keep(1000, 90 * 86_400.0, 400 * 86_400.0)
+    flags = ("--keep-revisions", "5", "--keep-revisions-for", "36h", "--keep-audit-for", "forever")
+    assert parse(flags, {}).keep == Keep(5, 36 * 3600.0, float("inf"))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gateway.example"])
@@ -78,6 +86,9 @@ def test_loopback_needs_no_token(host: str) -> None:
         ((*CONFIG, "--heartbeat", "0"), {}, "--heartbeat: '0' is not a number of seconds"),
         ((*CONFIG, "--log-level", "loud"), {}, "--log-level: 'loud' is not one of"),
         ((*CONFIG, "--grpc-cert", "a"), {}, "go together"),
+        ((*CONFIG, "--keep-revisions", "0"), {}, "--keep-revisions: '0' is not a number from 1"),
+        ((*CONFIG, "--keep-revisions-for", "1w"), {}, "--keep-revisions-for: '1w' is no time to keep something"),
+        ((*CONFIG, "--keep-audit-for", "0d"), {}, "--keep-audit-for: '0d' is no time to keep something"),
         ((*CONFIG, "--rest-key", "a"), {}, "--rest-cert and --rest-key go together"),
         (
             (*CONFIG, "--rest-cert", "a", "--rest-key", "b", "--public-url", "http://a.example"),
