@@ -1,7 +1,7 @@
 """What aiohttp's server may log: its failures, but not requests that are no HTTP.
 
-Anybody who reaches the port can send these, each would be a traceback at level error, and the text quotes what was sent:
-a header line that is too long may be a credential.
+Anybody who reaches the port can send these, each would be a traceback at level error, and the text quotes what was
+sent: a header line that is too long may be a credential.
 """
 
 from __future__ import annotations
