@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, delete, func, select, text, update
@@ -20,7 +21,7 @@ from controlplane.actor import SYSTEM
 from controlplane.store.audit import PRUNED, Audit
 from controlplane.store.database import Database, DatabaseGone
 from controlplane.store.horizon import horizon_of
-from controlplane.store.tables import AUDIT, CHANGES, HEAD, HORIZON, REVISIONS
+from controlplane.store.tables import AUDIT, AUDIT_TAIL, CHANGES, HEAD, HORIZON, REVISIONS
 from shared import log
 
 DAY = 86_400.0
@@ -92,7 +93,9 @@ class Pruner:
     async def prune(self) -> None:
         """A whole pass: all that may go."""
         before = self.revisions, self.rows
-        for step in (self._some_revisions, self._some_audit_rows):
+        async with self._database.reading() as connection:
+            newest = (await connection.execute(select(AUDIT_TAIL.c.number))).scalar_one()
+        for step in (self._some_revisions, partial(self._some_audit_rows, newest)):
             while await self._alone(step):
                 await self._sleep(PAUSE_SECONDS)
         for other in self._others:
@@ -149,15 +152,16 @@ class Pruner:
 
     # ---- the audit log
 
-    async def _some_audit_rows(self, connection: AsyncConnection) -> bool:
+    async def _some_audit_rows(self, newest: int, connection: AsyncConnection) -> bool:
+        """None after `newest`: what a pass adds itself, it leaves alone, whatever the clock says of it."""
         past = await horizon_of(connection)
-        old = (AUDIT.c.number > past.audit) & (AUDIT.c.number <= past.audit + STEP)
+        old = (AUDIT.c.number > past.audit) & (AUDIT.c.number <= min(newest, past.audit + STEP))
         young = select(AUDIT.c.number).where(old, AUDIT.c.at >= self._before(self._keep.audit_for))
         first_young = (await connection.execute(young.order_by(AUDIT.c.number).limit(1))).scalar()
         if first_young is not None:
             old &= AUDIT.c.number < first_young
-        newest = select(AUDIT.c.number, AUDIT.c.hash).where(old).order_by(AUDIT.c.number.desc()).limit(1)
-        last = (await connection.execute(newest)).one_or_none()
+        rows = select(AUDIT.c.number, AUDIT.c.hash).where(old).order_by(AUDIT.c.number.desc()).limit(1)
+        last = (await connection.execute(rows)).one_or_none()
         if last is None:
             return False
         told = (await connection.execute(select(func.max(AUDIT.c.revision)).where(old))).scalar() or 0

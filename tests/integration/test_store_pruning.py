@@ -229,6 +229,20 @@ async def test_everything_may_be_old(database_url: str) -> None:
         assert await findings(parts.database) == []
 
 
+async def test_a_pass_ends_whatever_the_clocks_say(tmp_path: Any) -> None:
+    """Where the clock of who prunes is days ahead, the rows that tell of it look old at once; they wait."""
+    clock, ahead = Days(), Days()
+    ahead.pass_by(9)
+    async with plane(f"sqlite:///{tmp_path}/flexgate.db", clock) as parts:
+        for number in range(3):
+            await parts.audit.record(ALICE, "session.login", f"user/{number}")
+        pruning = pruner(parts, ahead, audit_for=DAY)
+        for rows in (3, 4):
+            await pruning.prune()
+            assert (pruning.rows, await parts.audit.count()) == (rows, 1)
+        assert (await parts.audit.verify()).broken is None
+
+
 async def test_the_log_is_pruned_in_steps(tmp_path: Any) -> None:
     """More rows than a step has go in several transactions, each of them told; young rows are left."""
     clock = Days()
