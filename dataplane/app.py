@@ -37,6 +37,9 @@ _HOUSEKEEPING_SECONDS = 1.0
 _COLLECT_AFTER = 10_000  # objects; requests leave no cycles behind
 _LAST_CALL_SECONDS = 0.1
 
+_Places = tuple[str, int, int, bytes]
+"""(host and port of the traffic, admin port, `proxy.tls` as it travels; empty: plain HTTP)"""
+
 
 class DataPlane:
     """One worker. `start` returns when it serves (or waits for its first configuration), `stop` when it is drained."""
@@ -47,6 +50,8 @@ class DataPlane:
         self.epoch = uuid.uuid4().hex
         self._tasks: list[asyncio.Task[None]] = []
         self._reporter: Reporter | None = None
+        self._opened: _Places | None = None
+        self._moved = asyncio.Event()
 
     async def start(self) -> None:
         """Boot, listen, follow. Raises ConfigError or StartError; nothing is left behind then."""
@@ -67,6 +72,7 @@ class DataPlane:
         self.admin = Admin(self.node)
         self.source = _source(self.settings, self.node, self.epoch)
         self.node.source = self.source
+        self.node.meet = self._meet
         self.node.follow_log_level = self.settings.log_level is None
         self.source.boot()
         self._writer.start()
@@ -78,6 +84,7 @@ class DataPlane:
         _settle_memory()
         self.node.deadlines.start(loop)
         self._spawn("configuration", self.source.run())
+        self._spawn("ports", self._move())
         self._spawn("housekeeping", self._keep_house())
         self._spawn("names", self.node.resolving.run())
         self._spawn("checks", self.node.probing.run())
@@ -90,13 +97,7 @@ class DataPlane:
             )
             self._reporter.figures.begin(self.node.revision)
             self._spawn("report", self._reporter.run())
-        log.info(
-            "listening",
-            port=self.traffic_port,
-            adminPort=self.admin_port,
-            node=self.settings.node_id,
-            revision=self.node.revision,
-        )
+        self._tell_ports()
 
     @property
     def traffic_port(self) -> int:
@@ -138,9 +139,8 @@ class DataPlane:
 
     async def _open(self) -> None:
         settings, proxy = self.settings, self._proxy()
-        host = settings.host or proxy.host or defaults.HOST
-        port = settings.port if settings.port is not None else _or(proxy, "port", defaults.PORT)
-        admin_port = settings.admin_port_from(_or(proxy, "admin_port", defaults.ADMIN_PORT))
+        self._opened = _places(settings, proxy)
+        host, port, admin_port, _ = self._opened
         tls: ssl.SSLContext | None = listener_tls(proxy.tls) if proxy.HasField("tls") else None
         shared = settings.worker_index is not None
         try:
@@ -152,6 +152,36 @@ class DataPlane:
         except OSError as error:
             where = f"{settings.admin_host}:{admin_port}"
             raise StartError(f"cannot listen on {where} for health and metrics: {reason_of(error)}") from error
+
+    def _meet(self, first: Proxy) -> None:
+        """The first configuration of a node that had none is about to be served. ConfigError: it cannot be.
+
+        The ports were opened without knowing it, and in plain text. Where it says something else they are closed before
+        it is served, at once: who is connected has been told nothing but 503.
+        """
+        if self._opened is None or self._opened == _places(self.settings, first) or self.node.draining:
+            return
+        if first.HasField("tls"):
+            listener_tls(first.tls)
+        self.node.listener.drop()
+        self._moved.set()
+
+    async def _move(self) -> None:
+        """Open the ports where the first configuration has them."""
+        await self._moved.wait()
+        await self.admin.close()
+        await self._open()
+        self._tell_ports()
+        await asyncio.Event().wait()  # no task of a worker ends
+
+    def _tell_ports(self) -> None:
+        log.info(
+            "listening",
+            port=self.traffic_port,
+            adminPort=self.admin_port,
+            node=self.settings.node_id,
+            revision=self.node.revision,
+        )
 
     def _proxy(self) -> Proxy:
         compiled = self.node.compiled
@@ -186,6 +216,16 @@ class DataPlane:
         self.node.live.retire((), (), (), ())
         self.node.live.close_stores()
         self._writer.close()
+
+
+def _places(settings: Settings, proxy: Proxy) -> _Places:
+    """Where a worker listens, and how, with these settings and this configuration."""
+    return (
+        settings.host or proxy.host or defaults.HOST,
+        settings.port if settings.port is not None else _or(proxy, "port", defaults.PORT),
+        settings.admin_port_from(_or(proxy, "admin_port", defaults.ADMIN_PORT)),
+        proxy.tls.SerializeToString(deterministic=True),
+    )
 
 
 def _settle_memory() -> None:

@@ -99,6 +99,13 @@ class Listener:
         self._socket = None  # the server closes it
         server.close()
 
+    def drop(self) -> None:
+        """Accept no more and end what is open, at once. It can be opened anew."""
+        server, self._server, self._socket = self._server, None, None
+        if server is not None:
+            server.close()
+        self.abort_all()
+
     async def emptied(self) -> None:
         """Wait until no connection is open."""
         while self.connections:

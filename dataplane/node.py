@@ -32,6 +32,7 @@ from dataplane.upstream.spreading import spread
 from shared import log
 from shared.faults import Fault
 from shared.pb.explain_pb2 import Explanation, SampleRequest
+from shared.pb.resources_pb2 import Proxy
 from shared.pb.rollout_pb2 import Figures
 from shared.table import Table
 
@@ -68,6 +69,7 @@ class Node:
         self.reporter: Reporter | None = None
         self.sharers = Sharers()
         self.follow_log_level = False  # whether `logging.level` is the process's own level, too
+        self.meet: Callable[[Proxy], None] = lambda first: None  # asked before the first configuration is served
         self._compiled: Compiled | None = None
 
     def __repr__(self) -> str:
@@ -111,6 +113,8 @@ class Node:
     def apply(self, table: Table, revision: int) -> list[Fault]:
         """Serve this from now on; ConfigError: nothing changed."""
         compiled = compile_table(table, revision, self._compiled, self.live)
+        if self._compiled is None:
+            self.meet(compiled.settings.proxy)
         previous, self._compiled = self._compiled, compiled
         if self.reporter is not None:
             self.reporter.turn(revision)
