@@ -23,7 +23,7 @@ from controlplane.dry_run import concerned, dry_run, proposed
 from controlplane.filters import FILTERS, wanted
 from controlplane.grpc_errors import telling
 from controlplane.keys import Keys, NewKey
-from controlplane.listing import cursor_at, limit_of, position_in
+from controlplane.listing import cursor_at, limit_of, position_in, within
 from controlplane.plan import Plan, Step
 from controlplane.plane import Plane
 from controlplane.refusal import NotFound, ReadOnly
@@ -115,7 +115,7 @@ class ConfigVerbs(AdminServicer):
 
     async def Rollback(self, request: pb.RollbackRequest, context: Context) -> pb.WriteResponse:
         async with telling(context):
-            options, actor, revision = request.options, actor_of(context), request.revision
+            options, actor, revision = request.options, actor_of(context), within(request.revision)
             return await self._done(
                 request,
                 lambda: self._service.plan_rollback(revision, _expected(options)),

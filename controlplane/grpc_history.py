@@ -11,7 +11,7 @@ from grpc import aio
 
 from controlplane.grpc_config import steps
 from controlplane.grpc_errors import telling
-from controlplane.listing import limit_of
+from controlplane.listing import limit_of, within
 from controlplane.plan import steps_of
 from controlplane.plane import Plane
 from controlplane.refusal import ReadOnly
@@ -36,7 +36,7 @@ class HistoryVerbs(AdminServicer):
         async with telling(context):
             key = (request.resource.kind, request.resource.name) if request.HasField("resource") else None
             wanted, limit = Wanted(request.actor, request.action, key), limit_of(str(request.limit or ""))
-            found = await self._history.page(wanted, before=request.before or None, limit=limit)
+            found = await self._history.page(wanted, before=within(request.before) or None, limit=limit)
             revisions = [
                 pb.Revision(
                     revision=one.revision,
@@ -55,7 +55,7 @@ class HistoryVerbs(AdminServicer):
 
     async def DiffRevisions(self, request: pb.DiffRevisionsRequest, context: Context) -> pb.DiffRevisionsResponse:
         async with telling(context):
-            changes = await self._history.between(getattr(request, "from"), request.to)
+            changes = await self._history.between(within(getattr(request, "from")), within(request.to))
             return pb.DiffRevisionsResponse(changes=steps(steps_of(changes)))
 
     async def SearchAudit(self, request: pb.SearchAuditRequest, context: Context) -> pb.SearchAuditResponse:
@@ -63,7 +63,7 @@ class HistoryVerbs(AdminServicer):
             equal = {name: getattr(request, name) for name in ("actor", "action", "target")}
             search = Search({name: value for name, value in equal.items() if value}, text=request.search)
             limit = limit_of(str(request.limit or ""))
-            found = await self._audit.page(search, before=request.before or None, limit=limit)
+            found = await self._audit.page(search, before=within(request.before) or None, limit=limit)
             entries = [
                 pb.AuditEntry(
                     number=one.number,

@@ -17,6 +17,9 @@ from shared.timestamp import timestamp
 LIMIT = 1000
 """Resources in one answer at most, and without a `limit`."""
 
+LARGEST = (1 << 63) - 1
+"""The largest number that a database keeps; messages have larger ones."""
+
 Json = dict[str, Any]
 
 
@@ -96,6 +99,11 @@ def limit_of(text: str) -> int:
     if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LIMIT:
         return int(text[:9])
     raise Problem(400, f"limit must be a number from 1 to {LIMIT}")
+
+
+def within(number: int) -> int:
+    """The number, or the largest that there could be: nothing is numbered so high."""
+    return min(number, LARGEST)
 
 
 def cursor_at(position: int) -> str:

@@ -12,6 +12,7 @@ import grpc
 from grpc import aio
 
 from controlplane.auth.grpc_gate import actor_of
+from controlplane.listing import within
 from controlplane.refusal import Refusal
 from controlplane.rollout.plan import check_plan
 from controlplane.rollout.rollouts import VERBS, NoRollout, Rollouts
@@ -45,11 +46,13 @@ class RolloutVerbs(AdminServicer):
     async def ListRollouts(self, request: ListRolloutsRequest, context: Context) -> ListRolloutsResponse:
         async with _answering(context):
             limit = min(request.limit or MOST, MOST)
-            return ListRolloutsResponse(rollouts=await self._rollouts.records.page(limit, request.before or None))
+            return ListRolloutsResponse(
+                rollouts=await self._rollouts.records.page(limit, within(request.before) or None)
+            )
 
     async def GetRollout(self, request: GetRolloutRequest, context: Context) -> Rollout:
         async with _answering(context):
-            record = await self._rollouts.records.get(request.id)
+            record = await self._rollouts.records.get(within(request.id))
             if record is None:
                 raise NoRollout(f"there is no rollout {request.id}")
             return record.rollout
@@ -76,7 +79,7 @@ class RolloutVerbs(AdminServicer):
         async with _answering(context):
             if request.verb not in VERBS:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the verb is one of {', '.join(VERBS)}")
-            return await self._rollouts.ask(request.id, request.verb, actor_of(context))
+            return await self._rollouts.ask(within(request.id), request.verb, actor_of(context))
 
 
 @asynccontextmanager

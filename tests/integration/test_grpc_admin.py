@@ -147,6 +147,25 @@ async def test_history(tmp_path: Path) -> None:
         assert (await client.ask("VerifyAudit", pb.VerifyAuditRequest())).valid
 
 
+@pytest.mark.parametrize("number", [1 << 63, (1 << 64) - 1])
+async def test_numbers_that_no_database_keeps(tmp_path: Path, number: int) -> None:
+    """What is numbered so high is not there; a page before it is the newest."""
+    async with admin(tmp_path) as client:
+        yaml = 'upstreams: [{name: u, url: "http://u.x"}]\nroutes: [{name: a, path: /a, upstream: u}]'
+        await client.ask("ApplyConfig", pb.ApplyConfigRequest(yaml=yaml))
+        for method, asked in (
+            ("DiffRevisions", pb.DiffRevisionsRequest(**{"from": 1, "to": number})),
+            ("DiffRevisions", pb.DiffRevisionsRequest(**{"from": number, "to": 1})),
+            ("Rollback", pb.RollbackRequest(revision=number)),
+            ("GetRollout", pb.GetRolloutRequest(id=number)),
+            ("SteerRollout", pb.SteerRolloutRequest(id=number, verb="pause")),
+        ):
+            assert (await client.refused(method, asked))[0] is grpc.StatusCode.NOT_FOUND, method
+        assert (await client.ask("ListRevisions", pb.ListRevisionsRequest(before=number))).revisions[0].revision == 1
+        assert (await client.ask("SearchAudit", pb.SearchAuditRequest(before=number))).entries
+        assert not (await client.ask("ListRollouts", pb.ListRolloutsRequest(before=number))).rollouts
+
+
 async def test_methods_that_are_not_there(tmp_path: Path) -> None:
     """A method of no service is UNIMPLEMENTED, which makes clients fall back to the reflection that there is."""
     async with api(tmp_path) as (_, plane), aio.insecure_channel(f"127.0.0.1:{plane.grpc_port}") as channel:
