@@ -38,6 +38,7 @@ class Node(Protocol):
     """What a stream needs of the node it talks for."""
 
     def hello(self) -> Hello: ...
+    async def expect(self, proposal: Proposal) -> None: ...
     def answer(self, proposal: Proposal) -> NodeMessage: ...
     def heartbeat(self) -> NodeHeartbeat: ...
     def doubted(self, resync: Resync) -> None: ...
@@ -104,7 +105,11 @@ class ConfigStream:
         except TimeoutError:
             return NodeMessage(heartbeat=self._node.heartbeat())
         self._wake.clear()
-        taken = self._intake.take()
+        expected = None
+        while (waiting := self._intake.proposal) is not expected and waiting is not None:
+            await self._node.expect(waiting)
+            expected = waiting
+        taken = self._intake.take()  # and applied in the same turn: what is held is always what deltas are put onto
         if taken is None:
             answer = self._answering.next()
             if answer is not None:

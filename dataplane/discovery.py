@@ -105,6 +105,7 @@ class Discovery:
 
     async def run(self) -> None:
         """Follow the control plane until cancelled."""
+        self._guard.serving()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keeper.run())
             tasks.create_task(self._enrolling.run())
@@ -190,7 +191,14 @@ class Discovery:
     def doubted(self, resync: pb.Resync) -> None:
         """The intake could not verify what came."""
         self._newest = False
+        self._guard.unexpected()
         log.warn("config.resync", revision=resync.revision, reason=resync.reason)
+
+    async def expect(self, proposal: Proposal) -> None:
+        """This table is about to be applied: returns when the guard has it on record."""
+        digest = proposal.held.table.digest
+        if self._serving.served is None or not self._guard.refuses(digest):
+            await self._guard.expect(digest)
 
     def answer(self, proposal: Proposal) -> pb.NodeMessage:
         """Ack: it is served now. Nack: it is not, and why."""
@@ -202,9 +210,11 @@ class Discovery:
             held = _known(self._serving.held)
             kept = held.revision if held else 0
             errors = [on_wire(fault) for fault in error.faults]
+            self._guard.unexpected()
             return pb.NodeMessage(
                 nack=pb.Nack(nonce=proposal.nonce, revision=revision, kept_revision=kept, errors=errors)
             )
+        self._guard.unexpected()
         self._newest, self._config_error, self._confirmed = True, "", self._clock()
         return pb.NodeMessage(
             ack=pb.Ack(

@@ -79,6 +79,11 @@ class Intake:
             self._resync = Resync(revision=current.revision, reason=reason)
 
     @property
+    def proposal(self) -> Proposal | None:
+        """The newest table that waits for an answer; None where everything is asked for first."""
+        return self._proposal if self._resync is None else None
+
+    @property
     def settled(self) -> bool:
         """Whether nothing waits for an answer, and no snapshot for its other chunks."""
         return self._proposal is None and self._resync is None and self._assembly is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from dataplane.last_known_good import Generation, LastKnownGood
 from dataplane.serving import Serving
 from shared.faults import ConfigError
 from tests.integration.stream_target import NotingTarget, names, table
+from tests.support.deadline import DEADLINE
 
 KEY = bytes(32)
 DIGEST = table("a").digest
@@ -101,6 +104,59 @@ def test_an_upgrade_gives_every_table_another_chance(tmp_path: Path) -> None:
     for _ in range(2):
         BootGuard(tmp_path, "1").trying(DIGEST)
     assert not BootGuard(tmp_path, "2").refuses(DIGEST)
+
+
+def blocked(directory: Path) -> Callable[[], None]:
+    """A disk that hangs, as the guard sees it; call the result to let it go on: what was written is lost then."""
+    fifo = (directory / FILE).with_suffix(".tmp")
+    os.mkfifo(fifo)  # opening it waits for somebody who reads
+
+    def let_go() -> None:
+        aside = fifo.rename(directory / "aside")  # or it would become the record
+        os.close(os.open(aside, os.O_RDONLY | os.O_NONBLOCK))
+
+    return let_go
+
+
+async def test_a_table_waits_for_its_record_and_nothing_else_does(tmp_path: Path) -> None:
+    """While traffic is served the loop goes on; the table is expected once that is on disk, and not before."""
+    guard = BootGuard(tmp_path, "1")
+    guard.serving()
+    let_go = blocked(tmp_path)
+    expecting = asyncio.create_task(guard.expect(DIGEST))
+    guard.survived(table("b").digest, newest=True)
+    await asyncio.sleep(0)
+    assert not expecting.done()
+    let_go()
+    async with asyncio.timeout(DEADLINE):
+        await expecting
+        await guard.expect(DIGEST)
+    guard.trying(DIGEST)
+    assert BootGuard(tmp_path, "1").deaths(DIGEST) == 1
+
+
+async def test_a_disk_that_hangs_is_waited_for_so_long(tmp_path: Path) -> None:
+    """Then the table is taken all the same, and that is told."""
+    guard = BootGuard(tmp_path, "1", patience=0.01)
+    guard.serving()
+    let_go = blocked(tmp_path)
+    async with asyncio.timeout(DEADLINE):
+        await guard.expect(DIGEST)
+    let_go()
+
+
+async def test_what_never_came_is_not_on_trial(tmp_path: Path) -> None:
+    """The stream ended while the disk was waited for: the table before it is on trial as it was."""
+    guard = BootGuard(tmp_path, "1")
+    guard.trying(DIGEST)
+    guard.serving()
+    let_go = blocked(tmp_path)
+    expecting = asyncio.create_task(guard.expect(table("b").digest))
+    await asyncio.sleep(0)
+    expecting.cancel()
+    await asyncio.wait([expecting])
+    assert f"trial={DIGEST.hex()!r}" in repr(guard)
+    let_go()
 
 
 @given(content=st.binary(max_size=60) | st.sampled_from([b"[]", b'{"version": "1"}', b'{"version":"1","deaths":[1]}']))
