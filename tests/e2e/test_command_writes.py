@@ -176,7 +176,7 @@ async def test_a_guard_needs_force(admin: Operator) -> None:
 async def test_a_write_waits_for_its_nodes(tmp_path: Path) -> None:
     """Who runs it is told; where not all do, it is written all the same, and the exit code is 6."""
     (tmp_path / "proxy.yml").write_text(DOCUMENT)
-    async with operated(tmp_path) as (port, admin):
+    async with operated(tmp_path, "--heartbeat", "60") as (port, admin):  # the node below does not beat
         await admin.good("apply", "proxy.yml", "--yes")
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             node = NodeClient(channel, "pod/0")
@@ -199,7 +199,7 @@ async def test_a_write_waits_for_its_nodes(tmp_path: Path) -> None:
 async def test_a_rollout_is_begun_steered_and_followed(tmp_path: Path) -> None:
     """The plan first; a rollout is shown, held and promoted; one that is aborted is exit code 6 for who follows it."""
     (tmp_path / "proxy.yml").write_text(DOCUMENT)
-    async with operated(tmp_path) as (port, admin):
+    async with operated(tmp_path, "--heartbeat", "60") as (port, admin):  # the node below does not beat
         await admin.good("apply", "proxy.yml", "--yes")
         (tmp_path / "next.yml").write_text(DOCUMENT.replace("8080", "9090"))
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
