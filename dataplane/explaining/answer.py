@@ -27,7 +27,7 @@ def explained(node: Node, request: SampleRequest) -> Explanation:
     """What would become of the request now; never raises."""
     compiled = node.compiled
     if compiled is None:
-        return Explanation(reason="this node has no configuration yet")
+        return Explanation(status=503, reason="this node has no configuration yet")
     runtime = compiled.runtime
     raw = f"{request.path or '/'}{'?' if request.query else ''}{request.query}"
     try:

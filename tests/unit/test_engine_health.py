@@ -208,7 +208,8 @@ def test_a_refused_path_is_explained(node: Node) -> None:
 
 def test_before_the_first_configuration(node: Node) -> None:
     """There is nothing to match, and that is said."""
-    assert explained(node, {})["reason"] == "this node has no configuration yet"
+    told = explained(node, {})
+    assert (told["status"], told["reason"]) == (503, "this node has no configuration yet")
 
 
 @pytest.mark.parametrize(
