@@ -22,6 +22,8 @@ JSON, YAML = "application/json", "application/yaml"
 TEXTS = (YAML, "application/x-ndjson")
 CODES = {401: Code.UNAUTHORISED, 403: Code.UNAUTHORISED, 409: Code.CONFLICT, 428: Code.CONFLICT}
 STALE = 412
+LOGIN = "/api/auth/login"
+"""Asks for a password, and not for a token."""
 LATER = frozenset({429, 502, 503, 504})
 HINTS = {
     401: "give a token: --token, FLEXGATE_TOKEN, `flexgate login`, or one in a context (`flexgate context add`)",
@@ -165,8 +167,8 @@ class Api:
         details = [detail for detail in details if detail != message]
         if status == 429 and (wait := error.headers.get("Retry-After")):
             details.append(f"try again in {wait} s")
-        if hint := HINTS.get(status):
-            details.append(hint)
+        if (what := HINTS.get(status)) and not error.url.endswith(LOGIN):
+            details.append(what)
         told = f"{self.url} answered {status}: {message}"
         return Stale(told, details) if status == STALE else Failure(told, code, details)
 

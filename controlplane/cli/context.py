@@ -10,7 +10,7 @@ import typer
 from controlplane.cli.contexts import Context, changing, place, read
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.family import family
-from controlplane.cli.reaching import CaFile, exposed, opener
+from controlplane.cli.reaching import CaFile, exposed, is_url, opener
 from controlplane.cli.screen import Output, Screen, table
 
 app = family("Name the control planes that you work with, and choose one.")
@@ -29,7 +29,7 @@ def add(
     use: Annotated[bool, typer.Option("--use", help="Choose it, too; the first one is chosen anyway.")] = False,
 ) -> None:
     """Add a control plane, or change one. Without a token, `flexgate login` keeps a login in it."""
-    if not url.startswith(("http://", "https://")):
+    if not is_url(url):
         raise Failure(f"{url!r} is no URL such as https://gateway.example.com", Code.USAGE)
     opener(ca_file)  # refuses a file that is none
     if token and (warning := exposed(url)):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from controlplane.cli.api import Api, Fixed
+from controlplane.cli.api import LOGIN, Api, Fixed
 from controlplane.cli.contexts import Context, changing, place, read
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.family import alone
@@ -39,7 +39,7 @@ def login(
     if warning := exposed(where):
         typer.echo(warning, err=True)
     body = {"name": name, "password": password("Password: ", password_stdin)}
-    answer = Api(where, Fixed(""), authorities).send("POST", "/api/auth/login", body).body
+    answer = Api(where, Fixed(""), authorities).send("POST", LOGIN, body).body
     with changing(file) as changed:
         changed.known[kept] = Context(where, login=granted(answer), ca_file=authorities)
         changed.current = changed.current or kept

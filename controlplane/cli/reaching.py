@@ -9,6 +9,7 @@ import ssl
 import urllib.request
 from http.client import RemoteDisconnected
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -29,6 +30,15 @@ CaFile = Annotated[
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
         """Let a redirect be the answer."""
+
+
+def is_url(text: str) -> bool:
+    """Whether this is http:// or https:// with a host and, if any, a port."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def opener(ca_file: str = "") -> urllib.request.OpenerDirector:

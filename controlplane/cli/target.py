@@ -16,7 +16,7 @@ from controlplane.auth.token_file import first, found, places
 from controlplane.cli.api import Api, Credential, Fixed, Json
 from controlplane.cli.contexts import Context, Contexts, Login, changing, place, read
 from controlplane.cli.failure import Code, Failure
-from controlplane.cli.reaching import exposed
+from controlplane.cli.reaching import exposed, is_url
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 STATE_DIRECTORIES = (Path(".flexgate/control-plane"), Path(".run/control-plane"))
@@ -38,8 +38,11 @@ def api(url: str, token: str, context: str, ca_file: str = "", *, environ: Mappi
     chosen = contexts.named(name) if name else Context(url or _here(environ))
     if url and url.rstrip("/") != chosen.url.rstrip("/"):
         chosen, name = Context(url), ""  # its token is for another one
-    if not chosen.url.startswith(("http://", "https://")):
+    if not is_url(chosen.url):
         raise Failure(f"{chosen.url!r} is no URL such as {DEFAULT_URL}", Code.USAGE)
+    token = token.strip()  # a file that was read has a line end
+    if not token.isascii() or not token.isprintable():
+        raise Failure("the token holds characters that no token has", Code.UNAUTHORISED)
     authorities = ca_file or chosen.ca_file
     if (token or chosen.token or chosen.login) and (warning := exposed(chosen.url)):
         typer.echo(warning, err=True)
