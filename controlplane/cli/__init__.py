@@ -5,6 +5,7 @@ Every error ends here: one or few lines on stderr, and an exit code that scripts
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -19,6 +20,8 @@ from controlplane.cli.table import COMMANDS
 from shared import __version__
 
 COMPLETION = "_FLEXGATE_COMPLETE"
+HELP = "Usage:"
+"""How the message of a family begins that was typed without a command: it is the help, to be shown as it is."""
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -46,6 +49,9 @@ def _root(
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # names hold any letter, whatever LC_ALL says
     if COMPLETION in os.environ:  # a shell asks what could come next
         completion_init()
     try:
@@ -67,7 +73,10 @@ def run() -> int:
         typer.echo("\n".join(failure.lines), err=True)
         return failure.code
     except TyperException as error:
-        if message := " ".join(error.format_message().split()):  # none after `flexgate` alone, which shows its help
+        message = error.format_message()
+        if message.startswith(HELP):
+            typer.echo(message, err=True)
+        elif message := " ".join(message.split()):
             command = " ".join(["flexgate", *(word for word in sys.argv[1:2] if word in COMMANDS)])
             typer.echo(f"flexgate: {message} ({command} --help tells more)", err=True)
         return error.exit_code

@@ -13,7 +13,7 @@ from controlplane.cli.api import Api, Json
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.fields import text
 from controlplane.cli.manner import How, write
-from controlplane.cli.plan import counted, planned
+from controlplane.cli.plan import DONE, counted, planned
 from controlplane.cli.resources import Yes
 from controlplane.cli.screen import Output, Screen, Shown
 from controlplane.cli.talking import talking, writing
@@ -58,7 +58,7 @@ def apply(api: Api, screen: Screen, how: How, file: File, yes: Yes = False, if_m
         plan=lambda: compared(api, document, file),
         does=does,
         if_match=if_match,
-        nothing=lambda plan: screen.show(plan, list),
+        nothing=lambda plan: screen.show(unchanged(plan), list),
     )
 
 
@@ -87,6 +87,11 @@ def compared(api: Api, document: str, file: Path) -> Json:
     return plan
 
 
+def unchanged(plan: Json) -> Json:
+    """What a write would have answered, where the plan changes nothing."""
+    return {"revision": plan["revision"], "changes": []}
+
+
 def applied(answer: Json) -> list[Shown]:
     """What became of it."""
-    return [f"revision {answer['revision']}: {counted(answer['changes']) or 'nothing changed'}"]
+    return [f"revision {answer['revision']}: {counted(answer['changes'], DONE) or 'nothing changed'}"]

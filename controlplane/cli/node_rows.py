@@ -12,9 +12,11 @@ COLOURS = {"current": "green", "applying": "yellow", "nacked": "red", "disconnec
 HEADINGS = ("NODE", "STATE", "RUNS", "WANTED", "SINCE", "VERSION", "LABELS", "WHY NOT")
 
 
-def shown(found: list[Json]) -> list[Shown]:
-    """The table, or that there is nobody."""
-    return [rows(found)] if found else ["no data plane has connected yet"]
+def shown(found: list[Json], state: str = "") -> list[Shown]:
+    """The table, or that there is nobody: at all, or in this state."""
+    if found:
+        return [rows(found)]
+    return [f"no data plane is {state}" if state else "no data plane has connected yet"]
 
 
 def rows(found: list[Json]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -27,12 +28,21 @@ EVERY = 2.0
 """Half of the requests that a token may make in a minute."""
 
 
+class State(StrEnum):
+    """How a node stands to the revision that it should run."""
+
+    current = "current"
+    applying = "applying"
+    nacked = "nacked"
+    disconnected = "disconnected"
+
+
 @app.command("list")
 @talking
 def listed(
     api: Api,
     screen: Screen,
-    state: Annotated[str, typer.Option(help="current, applying, nacked or disconnected.")] = "",
+    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
     watch: Watch = False,
     every: Every = EVERY,
 ) -> None:
@@ -40,13 +50,13 @@ def listed(
 
     def look() -> Callable[[], list[Shown]]:
         found = api.listed(PATH, "nodes", {"state": state})
-        return lambda: shown(found)
+        return lambda: shown(found, state or "")
 
     if watch:
         watched(screen, look, every)
         return
     found = api.listed(PATH, "nodes", {"state": state})
-    screen.show({"nodes": found}, lambda: shown(found))
+    screen.show({"nodes": found}, lambda: shown(found, state or ""))
 
 
 @app.command()
@@ -80,7 +90,7 @@ def enrolments(
 def withdraw(api: Api, screen: Screen, id: Annotated[str, typer.Argument(help="Of the enrolment.")]) -> None:  # noqa: A002 - it is what is typed
     """Make an enrolment token useless that was not used yet."""
     api.send("DELETE", path_of("nodes", "enrolments", id))
-    screen.tell([f"withdrew {id}"])
+    screen.show({"withdrawn": id}, lambda: [f"withdrew {id}"])
 
 
 @app.command()
@@ -124,7 +134,7 @@ def authority(
     screen: Screen,
     out: Annotated[Path | None, typer.Option(help="Write the certificate to this file, for a node's --ca.")] = None,
 ) -> None:
-    """Show the authority that signs nodes: what new nodes are given to know the control plane by."""
+    """Show the authority by which new nodes know the control plane."""
     found = api.get("/api/nodes/authority")
     if out is not None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from rich.text import Text
 
@@ -13,6 +13,7 @@ from controlplane.cli.screen import Shown
 
 MARKS = {"create": ("+", "green"), "update": ("~", "yellow"), "delete": ("-", "red")}
 VERBS = {"create": "to create", "update": "to change", "delete": "to delete"}
+DONE = {"create": "created", "update": "changed", "delete": "deleted"}
 MOST = 200
 """Changes that are listed one by one."""
 LONGEST = 80
@@ -43,10 +44,10 @@ def steps(changes: list[Json]) -> Iterator[Shown]:
         yield f"  and {len(changes) - MOST} more"
 
 
-def counted(changes: Iterable[Json]) -> str:
+def counted(changes: Iterable[Json], verbs: Mapping[str, str] = VERBS) -> str:
     """3 to create, 1 to delete."""
     counts = Counter(change["action"] for change in changes)
-    return ", ".join(f"{counts[action]} {verb}" for action, verb in VERBS.items() if counts[action])
+    return ", ".join(f"{counts[action]} {verb}" for action, verb in verbs.items() if counts[action])
 
 
 def value(found: object) -> str:

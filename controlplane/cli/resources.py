@@ -40,6 +40,7 @@ def family_of(path: str, says: str, columns: Columns, *, made_alike: bool = True
 def add_reading(app: typer.Typer, path: str, columns: Columns) -> None:
     """List, get and set."""
     one = path.removesuffix("s")
+    article = "an" if one[0] in "aeiou" else "a"
 
     @app.command("list", help=f"List the {path}.")
     @talking
@@ -55,7 +56,7 @@ def add_reading(app: typer.Typer, path: str, columns: Columns) -> None:
         found = api.listed(path_of(path), query={**pairs(where or [], "--filter"), "search": search}, most=limit)
         screen.show(found, lambda: [table(list(columns), (_row(columns, each) for each in found))])
 
-    @app.command(help=f"Show a {one}, and its etag.")
+    @app.command(help=f"Show {article} {one}, and its etag.")
     @talking
     def get(api: Api, screen: Screen, name: Name) -> None:
         answer = api.send("GET", path_of(path, name))
@@ -63,7 +64,8 @@ def add_reading(app: typer.Typer, path: str, columns: Columns) -> None:
         screen.show(answer.body, lambda: [dump(answer.body).rstrip(), f"# etag {etag}"])
 
     @app.command(
-        "set", help=f"Change the fields of a {one} that are given; a file replaces it in whole, or creates it."
+        "set",
+        help=f"Change fields of {article} {one}; a file replaces the whole, or creates it.",
     )
     @writing
     def change(
@@ -80,8 +82,9 @@ def add_reading(app: typer.Typer, path: str, columns: Columns) -> None:
 def add_making(app: typer.Typer, path: str) -> None:
     """Create and delete."""
     one = path.removesuffix("s")
+    article = "an" if one[0] in "aeiou" else "a"
 
-    @app.command(help=f"Create a {one} of FIELD=VALUE, or of a file.")
+    @app.command(help=f"Create {article} {one} of FIELD=VALUE, or of a file.")
     @writing
     def create(api: Api, screen: Screen, how: How, fields: Fields = None, file: File = None) -> None:
         def told(answer: Json) -> list[Shown]:
@@ -89,7 +92,7 @@ def add_making(app: typer.Typer, path: str) -> None:
 
         write(api, screen, how, "POST", path_of(path), body_of(fields, file), told=told)
 
-    @app.command(help=f"Delete a {one}.")
+    @app.command(help=f"Delete {article} {one}.")
     @writing
     def delete(api: Api, screen: Screen, how: How, name: Name, yes: Yes = False, if_match: IfMatch = "") -> None:
         removed(api, screen, how, path, name, yes=yes, if_match=if_match, verb="delete")

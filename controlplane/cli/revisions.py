@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from controlplane.cli.agreed import Planned, agreed
 from controlplane.cli.api import Api, Json, path_of
-from controlplane.cli.documents import applied
+from controlplane.cli.documents import applied, unchanged
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.family import family
 from controlplane.cli.manner import How, write
@@ -17,9 +18,20 @@ from controlplane.cli.resources import Yes
 from controlplane.cli.screen import Screen, clock, table
 from controlplane.cli.talking import talking, writing
 
+
+class Action(StrEnum):
+    """How a revision came about."""
+
+    write = "write"
+    apply = "apply"
+    rollback = "rollback"
+    restore = "restore"
+
+
 app = family("List, show and compare revisions.")
 HEADINGS = ("REVISION", "TIME", "WHO", "DID", "CHANGES", "MESSAGE")
 Number = Annotated[int, typer.Argument(min=0, help="Its number.")]
+Past = Annotated[int, typer.Argument(min=1, help="Its number.")]
 
 
 @app.command("list")
@@ -28,7 +40,7 @@ def listed(
     api: Api,
     screen: Screen,
     actor: Annotated[str, typer.Option(help="Whose.")] = "",
-    action: Annotated[str, typer.Option(help="write, apply, rollback or restore.")] = "",
+    action: Annotated[Action | None, typer.Option(help="How.")] = None,
     of: Annotated[str, typer.Option(metavar="KIND/NAME", help="That changed a resource: route/users.")] = "",
     limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = 50,
 ) -> None:
@@ -64,7 +76,7 @@ def diff(
 
 
 @writing
-def rollback(api: Api, screen: Screen, how: How, revision: Number, yes: Yes = False, if_match: Planned = "") -> None:
+def rollback(api: Api, screen: Screen, how: How, revision: Past, yes: Yes = False, if_match: Planned = "") -> None:
     """Make the configuration what it was at a revision, as a new one: the plan is shown first, and asked about.
 
     What was shown is done, or nothing: where somebody else commits in between, the new plan is asked about.
@@ -89,7 +101,7 @@ def rollback(api: Api, screen: Screen, how: How, revision: Number, yes: Yes = Fa
         plan=plan,
         does=does,
         if_match=if_match,
-        nothing=lambda found: screen.show(found, list),
+        nothing=lambda found: screen.show(unchanged(found), list),
     )
 
 

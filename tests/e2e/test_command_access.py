@@ -141,7 +141,7 @@ async def test_nodes_are_enrolled_and_revoked(tmp_path: Path) -> None:
         assert (code, "NAME=VALUE" in errors) == (2, True)
 
 
-@pytest.mark.parametrize("typed", [["nonsense"], ["tokens"], ["tokens", "list", "--nonsense"], ["whoami", "-o", "xml"]])
+@pytest.mark.parametrize("typed", [["nonsense"], ["tokens", "list", "--nonsense"], ["whoami", "-o", "xml"]])
 async def test_what_is_typed_wrongly_is_one_line(tmp_path: Path, typed: list[str]) -> None:
     """Exit code 2, and never a traceback."""
     code, _, errors = await flexgate(tmp_path, *typed)

@@ -17,8 +17,11 @@ from controlplane.cli.contexts import Context, Contexts, Login, changing, place,
 from controlplane.cli.failure import Code, Failure
 from controlplane.cli.fields import assigned, document, pairs
 from controlplane.cli.node_rows import reason
-from controlplane.cli.plan import counted, planned, value
+from controlplane.cli.node_rows import shown as shown_nodes
+from controlplane.cli.plan import DONE, counted, planned, value
+from controlplane.cli.reaching import is_url
 from controlplane.cli.screen import Output, Screen, clock, table
+from controlplane.cli.table import COMMANDS
 from controlplane.cli.target import api
 
 HEAVY = {"rich", "sqlalchemy", "grpc", "aiohttp", "google", "yaml", "urllib.request"}
@@ -188,3 +191,30 @@ def test_an_unknown_context_is_bad_usage(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="none yet") as failure:
         api("", "", "prod", environ={"XDG_CONFIG_HOME": str(tmp_path)})
     assert failure.value.code == Code.USAGE
+
+
+def test_what_is_a_url() -> None:
+    """http or https, a host, and a port that is one; anything else is typed wrongly."""
+    good = ("http://127.0.0.1:8080", "https://gateway.example.com", "http://[::1]:8080/")
+    bad = ("", "gateway", "ftp://x", "http://", "http://x:port", "http://x:99999", "http://[::1", "http:///x")
+    assert [is_url(text) for text in good] == [True] * len(good)
+    assert [is_url(text) for text in bad] == [False] * len(bad)
+
+
+def test_nobody_in_a_state_is_not_nobody_at_all() -> None:
+    """An empty list says whether it was filtered."""
+    assert shown_nodes([]) == ["no data plane has connected yet"]
+    assert shown_nodes([], "nacked") == ["no data plane is nacked"]
+
+
+def test_what_was_done_is_not_what_is_to_be_done() -> None:
+    """A plan is to create; an answer has created."""
+    changes = [{"action": "create"}, {"action": "create"}, {"action": "delete"}]
+    assert counted(changes) == "2 to create, 1 to delete"
+    assert counted(changes, DONE) == "2 created, 1 deleted"
+
+
+def test_the_overview_fits_a_terminal() -> None:
+    """Every command's line is whole at 80 columns: two, the name, two, and what it says."""
+    longest = max(map(len, COMMANDS))
+    assert [entry.says for entry in COMMANDS.values() if 2 + longest + 2 + len(entry.says) > 78] == []
