@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import ssl
 import sys
 import time
 import uuid
@@ -26,6 +25,7 @@ from dataplane.limits.sharers import Sharers
 from dataplane.node import Node
 from dataplane.settings import Settings
 from dataplane.start_error import StartError, reason_of
+from dataplane.traffic_tls import TrafficTls
 from dataplane.upstream.lookup import look_up_with
 from shared import defaults, log
 from shared.pb.resources_pb2 import Proxy
@@ -51,6 +51,7 @@ class DataPlane:
         self._tasks: list[asyncio.Task[None]] = []
         self._reporter: Reporter | None = None
         self._opened: _Places | None = None
+        self._tls: TrafficTls | None = None
         self._moved = asyncio.Event()
 
     async def start(self) -> None:
@@ -85,6 +86,7 @@ class DataPlane:
         self.node.deadlines.start(loop)
         self._spawn("configuration", self.source.run())
         self._spawn("ports", self._move())
+        self._spawn("certificate", self._renew())
         self._spawn("housekeeping", self._keep_house())
         self._spawn("names", self.node.resolving.run())
         self._spawn("checks", self.node.probing.run())
@@ -141,7 +143,8 @@ class DataPlane:
         settings, proxy = self.settings, self._proxy()
         self._opened = _places(settings, proxy)
         host, port, admin_port, _ = self._opened
-        tls: ssl.SSLContext | None = listener_tls(proxy.tls) if proxy.HasField("tls") else None
+        self._tls = TrafficTls(proxy.tls) if proxy.HasField("tls") else None
+        tls = self._tls.context if self._tls is not None else None
         shared = settings.worker_index is not None
         try:
             await self.node.listener.open(host, port, shared=shared, tls=tls)
@@ -201,6 +204,12 @@ class DataPlane:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self.node.live.trim()
             self.node.live.events.settle()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            if self._tls is not None:
+                await self._tls.look()
 
     async def _close(self) -> None:
         self.node.live.events.settle(all_of_it=True)

@@ -87,7 +87,8 @@ def listener_tls(tls: pb.ListenerTls) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     files = f"{tls.cert} with its key {tls.key}" if tls.key else tls.cert
     try:
-        context.load_cert_chain(tls.cert, tls.key or None)
+        # With a password, empty as it is, OpenSSL does not ask for that of the key at a terminal, for ever.
+        context.load_cert_chain(tls.cert, tls.key or None, password="")
         if tls.client_ca:
             files = tls.client_ca
             context.load_verify_locations(tls.client_ca)

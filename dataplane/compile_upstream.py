@@ -120,7 +120,7 @@ def _tls(message: pb.Upstream) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=tls.ca or None)
         if tls.cert:
             field, files = "cert", f"{tls.cert} with its key {tls.key}" if tls.key else tls.cert
-            context.load_cert_chain(tls.cert, tls.key or None)
+            context.load_cert_chain(tls.cert, tls.key or None, password="")  # else a locked key asks at a terminal
     except OSError as error:  # ssl.SSLError is one; neither names the file
         fault = Fault(f"tls.{field}", f"{files} cannot be used: {error}", kind="upstream", name=message.name)
         raise ConfigError([fault]) from error

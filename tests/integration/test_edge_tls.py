@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from dataplane.compile_settings import listener_tls
+from dataplane.traffic_tls import TrafficTls
+from shared.faults import ConfigError
+from shared.pb.resources_pb2 import ListenerTls
 from tests.support.certificate import Certificate
 from tests.support.client import RawClient, get
 from tests.support.deadline import DEADLINE, eventually
@@ -120,3 +124,45 @@ async def test_an_origin_is_checked(server: Certificate, trust: str, status: int
             assert len(origin.received) == (status == 200)
             if status == 502:
                 assert str(origin.port) not in json.dumps(answer.json)
+
+
+async def test_a_renewed_certificate_is_shown(tmp_path: Path, server: Certificate) -> None:
+    """Without a restart: new connections see it, and one that was open goes on."""
+    renewed, tls = Certificate(tmp_path, "renewed"), {"cert": str(server.cert), "key": str(server.key)}
+    async with proxied(echo, proxy={"tls": tls}) as (_, gateway), secured(gateway.port, server) as early:
+        assert (await early.ask(get())).status == 200
+        server.become(renewed)
+        await eventually(lambda: _shown(gateway.port), lambda pem: pem == renewed.cert.read_text())
+        async with secured(gateway.port, renewed) as late:
+            assert [(await client.ask(get())).status for client in (early, late)] == [200, 200]
+
+
+async def test_half_a_renewal_changes_nothing(
+    tmp_path: Path, server: Certificate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A certificate without its key, or a file that is gone, is told once, and what was shown is shown on."""
+    renewed = Certificate(tmp_path, "renewed")
+    files = TrafficTls(ListenerTls(cert=str(server.cert), key=str(server.key)))
+    server.cert.write_bytes(renewed.cert.read_bytes())
+    for _ in range(3):
+        await files.look()
+    server.key.unlink()
+    for _ in range(3):
+        await files.look()
+    told = [record.fields["reason"] for record in caplog.records if record.getMessage() == "listener.certificate"]  # type: ignore[attr-defined]  # of shared.log
+    assert len(told) == 2
+    assert all(str(server.key) in reason for reason in told)
+    server.key.write_bytes(renewed.key.read_bytes())
+    await files.look()
+    assert "listener.certificate_changed" in caplog.messages
+
+
+def test_a_key_with_a_passphrase_is_refused(tmp_path: Path) -> None:
+    """At once: nobody is asked for it at a terminal."""
+    locked = Certificate(tmp_path, "locked", passphrase=b"secret")
+    with pytest.raises(ConfigError, match=r"locked\.key cannot be used"):
+        listener_tls(ListenerTls(cert=str(locked.cert), key=str(locked.key)))
+
+
+async def _shown(port: int) -> str:
+    return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
