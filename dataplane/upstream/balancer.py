@@ -114,6 +114,8 @@ class Balancer:
             pool.health.balancer = self
             if self.passive is None:
                 pool.health.pardon()
+            else:
+                pool.health.time_ejection(self.passive)
             if not self.slow_start:
                 pool.health.step = FULL_STEP
         if len(newcomers) < len(self.endpoints):

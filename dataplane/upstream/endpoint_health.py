@@ -61,7 +61,7 @@ class EndpointHealth:
         self.probe_reason = ""
         self.failures = 0  # in a row
         self.ejected = False
-        self.ejected_until = 0.0
+        self.ejected_at = self.ejected_until = 0.0
         self.ejection_reason = ""
         self.ejections = 0  # in a row: forgiven one by one while it is well
         self.returned = 0.0
@@ -100,11 +100,17 @@ class EndpointHealth:
         well = int((now - self.returned) / passive.seconds) if passive.seconds else self.ejections
         self.ejections = min(max(0, self.ejections - well) + 1, _LONGEST_EJECTION)
         self.ejected = True
-        self.ejected_until = now + passive.seconds * self.ejections
+        self.ejected_at = now
         self.ejection_reason = f"{self.failures} failures in a row, the last: {reason}"
         self.traffic.ejections += 1
-        self._watch(self.ejected_until)
+        self.time_ejection(passive)
         self._changed()
+
+    def time_ejection(self, passive: PassiveHealth) -> None:
+        """An ejection lasts as long as the rules of now say, from when it began."""
+        if self.ejected:
+            self.ejected_until = self.ejected_at + passive.seconds * self.ejections
+            self._watch(self.ejected_until)
 
     def pardon(self) -> None:
         """End an ejection before its time; nothing of it is held against the endpoint."""

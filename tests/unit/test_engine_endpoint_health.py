@@ -94,6 +94,20 @@ def test_what_was_tried_is_not_picked_again(worker: Bench) -> None:
     assert upstream.balancer.pick(worker.exchange(), (one, three)) in {one, three}
 
 
+def test_an_edit_of_the_ejection_time_concerns_who_is_out(worker: Bench) -> None:
+    """Out for an hour by mistake, it is back when the mended time has passed since it was ejected."""
+    first = pools(served(worker, passiveHealth={"consecutiveFailures": 1, "ejectionTime": "1h"}))[0]
+    first.failed(ConnectFailed())
+    assert ejected(first)
+    worker.now = 8.0
+    upstream = served(worker, passiveHealth={"consecutiveFailures": 1, "ejectionTime": "10s"})
+    for now, out in ((9.9, True), (10.1, False)):
+        worker.now = now
+        worker.deadlines.sweep()
+        assert ejected(first) is out
+    assert picked(worker, upstream) == {1, 2, 3}
+
+
 def test_endpoints_are_replaced_while_serving(worker: Bench) -> None:
     """Those that stay keep their health, those that go are closed and forgotten, newcomers take their turn."""
     upstream = served(worker)
