@@ -26,7 +26,10 @@ SERVICE: Final = "flexgate-dataplane"
 REDACTED: Final = "[redacted]"
 _MOST_GATHERED: Final = 10_000
 _MOST_BATCHES: Final = 2
-_LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+_INFO: Final = 20
+_WARN: Final = 30
+_ERROR: Final = 40
+_LEVELS: Final = {"debug": 10, "info": _INFO, "warn": _WARN, "error": _ERROR}
 
 
 class LogWriter:
@@ -80,7 +83,7 @@ class LogWriter:
 def wanted(policy: LogPolicy, status: int, ms: float, random: Callable[[], float]) -> bool:
     """Whether this request gets a line: errors (4xx and 5xx) and slow ones by their rate, successes by theirs."""
     failed = status >= 400
-    if _LEVELS[policy.level] > (_LEVELS["error"] if status >= 500 else _LEVELS["warn"] if failed else _LEVELS["info"]):
+    if _LEVELS[policy.level] > (_ERROR if status >= 500 else _WARN if failed else _INFO):
         return False
     if failed or (policy.slow_ms and ms >= policy.slow_ms):
         return policy.error_rate >= 1.0 or random() < policy.error_rate

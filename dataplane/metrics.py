@@ -25,8 +25,10 @@ class Cell:
         "buckets",
         "count",
         "key",
+        "method",
         "request_bytes",
         "response_bytes",
+        "status",
         "sum_ms",
         "told_buckets",
         "told_count",
@@ -38,6 +40,7 @@ class Cell:
 
     def __init__(self, key: tuple[str, str, int]) -> None:
         self.key = key
+        _, self.method, self.status = key
         self.count = self.told_count = 0
         self.sum_ms = self.told_sum_ms = 0.0
         self.buckets: dict[int, int] = {}
@@ -74,7 +77,7 @@ class Cell:
 class RouteTraffic:
     """The cells of one route, and what its limits refused; `shadowed` is what its shadow limits would have."""
 
-    __slots__ = ("_cells", "_traffic", "limited", "route", "shadowed")
+    __slots__ = ("_cells", "_latest", "_traffic", "limited", "route", "shadowed")
 
     def __init__(self, route: str, traffic: Traffic) -> None:
         self.route = route
@@ -82,12 +85,13 @@ class RouteTraffic:
         self.shadowed = 0
         self._traffic = traffic
         self._cells: dict[tuple[str, int], Cell] = {}
+        self._latest: Cell | None = None  # most requests are as the one before
 
     def record(self, method: str, status: int, ms: float, request_bytes: int, response_bytes: int) -> None:
         """Count one finished request."""
-        cell = self._cells.get((method, status))
-        if cell is None:
-            cell = self._first(method, status)
+        cell = self._latest
+        if cell is None or cell.status != status or cell.method != method:
+            self._latest = cell = self._cells.get((method, status)) or self._first(method, status)
         if not cell.touched:
             cell.touched = True
             self._traffic.touched.append(cell)

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from dataplane.errors import BadRequest, ExpectationFailed, HeadersTooLarge, TargetTooLong, VersionNotSupported
-from dataplane.http1.fields import Role, tokens
+from dataplane.http1.fields import Role, length_of, tokens
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
@@ -41,14 +41,14 @@ def examine(x: Exchange) -> int | None:
 
     -1: chunked; None: no body. Raises a GatewayError that answers and closes.
     """
-    keep = x.upstream_lines.append
+    lines = x.upstream_lines
     length: int | None = None
     named: list[bytes] = []
     upgrade = b""
     for field, value in x.headers:
         role = field.request_role
         if not role:
-            keep(field.prefix + value)
+            lines.append(field.prefix + value)
         elif role is _HOST_FIELD:
             if x.host:
                 raise BadRequest("The Host header is repeated")
@@ -57,7 +57,7 @@ def examine(x: Exchange) -> int | None:
         elif role is _CONNECTION:
             named += tokens(value)
         elif role is _CONTENT_LENGTH:
-            length = int(value)
+            length = length_of(value)
         elif role is _TRANSFER_ENCODING:
             length = _chunked(x, value)
         elif role is _UPGRADE:

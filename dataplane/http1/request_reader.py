@@ -12,7 +12,7 @@ from dataplane.errors import BadRequest, BodyTooLarge, GatewayError, MethodUnkno
 from dataplane.exchange import Exchange
 from dataplane.http1 import parser as http
 from dataplane.http1.body import Body
-from dataplane.http1.fields import FIELDS, Headers
+from dataplane.http1.fields import FIELDS, FIRST_OF_REQUEST, Headers
 from dataplane.http1.methods import KNOWN, STAND_IN, start_of_last, unknown_method
 from dataplane.http1.request_head import MOST_FIELDS, check_sizes, check_version, examine
 from dataplane.http1.request_limits import framing_error, partial_head_error, refusal_of
@@ -41,6 +41,7 @@ class RequestReader:
         self.reading: Exchange | None = None
         self.in_head = False
         self._headers: Headers = []
+        self._field = FIRST_OF_REQUEST  # the last one read
         self._trailers: Headers = []
         self._url = b""
         self._measure = self._priming = False
@@ -121,6 +122,7 @@ class RequestReader:
         now = connection.clock()
         self.reading = x = Exchange(connection, now)
         self._headers = x.headers
+        self._field = FIRST_OF_REQUEST
         self.in_head = True
         self._head_bytes = 0
         self._url = b""
@@ -131,7 +133,8 @@ class RequestReader:
         self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((FIELDS.of(name), value))
+        self._field = field = FIELDS.behind(self._field, name)
+        self._headers.append((field, value))
 
     def on_headers_complete(self) -> None:
         x, parser = self.reading, self._parser

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 from dataplane.errors import UpstreamError
-from dataplane.http1.fields import Headers, Role, tokens
+from dataplane.http1.fields import Headers, Role, length_of, tokens
 
 _REASON: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _MOST_FIELDS: Final = 256
@@ -58,7 +58,7 @@ class ResponseHead:
                 lines.append(field.prefix + value)
                 self.dated = True
             elif role is _CONTENT_LENGTH:
-                self.length = int(value)
+                self.length = length_of(value)
                 self.length_line = field.prefix + value
             elif role is _CONNECTION:
                 named.append(value)

@@ -16,7 +16,7 @@ from dataplane.headers import interim_head
 from dataplane.http1 import parser as http
 from dataplane.http1.body import NO_BODY, Body
 from dataplane.http1.deadlines import NEVER
-from dataplane.http1.fields import FIELDS, Headers
+from dataplane.http1.fields import FIELDS, FIRST_OF_RESPONSE, Headers
 from dataplane.http1.response_head import Framing, ResponseHead, check_head
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.heard = False  # a byte of the answer came
         self.tail = b""  # what came after a 101
         self._fields: Headers = []
+        self._field = FIRST_OF_RESPONSE  # the last one read
         self._trailers: Headers = []
         self._exchange: Exchange | None = None
         self._renew = False  # the parser is in no state for another answer
@@ -261,12 +262,14 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self.reason = b""
         self._fields = []
+        self._field = FIRST_OF_RESPONSE
 
     def on_status(self, reason: bytes) -> None:
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((FIELDS.of(name), value))
+        self._field = field = FIELDS.behind(self._field, name)
+        self._fields.append((field, value))
 
     def on_headers_complete(self) -> None:
         parser, x = self._parser, self._exchange

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dataplane.errors import GatewayError
 from dataplane.headers import request_head
-from dataplane.http1.fields import FIELDS, FieldTable
+from dataplane.http1.fields import FIELDS, FieldTable, length_of
 from dataplane.http1.request_head import examine
 from dataplane.http1.response_head import ResponseHead
 from tests.unit.engine_bench import Bench, bench, routed
@@ -165,6 +165,30 @@ def test_invented_names_cannot_fill_memory(names: list[str]) -> None:
     fresh = FieldTable()
     fresh.of(b"y" * 65)
     assert len(fresh) == 0
+
+
+@given(st.lists(st.lists(st.sampled_from([b"A", b"a", b"B", b"x_y", b"y" * 65, b"Via"]), max_size=6), max_size=8))
+def test_what_stood_behind_a_field_before_changes_nothing(heads: list[list[bytes]]) -> None:
+    """A guess is only ever the field of the very spelling that was asked for, and no invented name is kept by it."""
+    table = FieldTable()
+    first = table.of(b"(first)")
+    for head in heads:
+        before = first
+        for spelling in head:
+            field = table.behind(before, spelling)
+            assert (field.spelling, field.prefix) == (spelling, spelling + b": ")
+            assert before.follower is None or len(before.follower.spelling) <= 64
+            before = field
+
+
+@given(
+    st.integers(0, 10**18) | st.integers(0, 3),
+    st.sampled_from([b"", b" ", b"\t ", b"00"]),
+    st.sampled_from([b"", b" "]),
+)
+def test_a_length_is_read_as_a_number(length: int, before: bytes, after: bytes) -> None:
+    """As `int` reads it, with blanks around it and zeros before it."""
+    assert length_of(before + b"%d" % length + after) == length
 
 
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=140))
