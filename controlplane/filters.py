@@ -7,6 +7,7 @@ from typing import Any
 
 from controlplane.catalogue import Entry, Wanted
 from controlplane.shapes import url_of
+from shared.faults import ConfigError, Fault
 from shared.pb.resources_pb2 import Route
 from shared.table import Table, unpack
 from shared.url_upstreams import canonical
@@ -57,7 +58,12 @@ SEARCHED = ("name", "path", "url", "consumer")
 
 
 def wanted(kind: str, query: Mapping[str, str], table: Table) -> Wanted | None:
-    """Whether a resource of this table passes the filters of a query; None where there are none."""
+    """Whether a resource of this table passes the filters of a query; None where there are none.
+
+    Raises ConfigError for a value that no resource can have.
+    """
+    if "enabled" in FILTERS[kind] and query.get("enabled", "true") not in {"true", "false"}:
+        raise ConfigError([Fault("enabled", f"{query['enabled']!r} is neither true nor false")])
     asked = [(name, values, query[name]) for name, values in FILTERS[kind].items() if name in query]
     text = query.get("search", "").casefold()
     if not asked and not text:

@@ -79,6 +79,8 @@ def _problem_of(error: web.HTTPException) -> Problem:
         return Problem(405, f"{error.method} is not possible here; {allowed} is", Allow=allowed)
     if isinstance(error, web.HTTPNotFound):
         return Problem(404, "there is nothing at this path; docs/reference/rest.md lists what there is")
+    if isinstance(error, web.HTTPRequestEntityTooLarge):  # its text has the sizes
+        return Problem(413, error.text or error.reason)
     return Problem(error.status, error.reason)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from io import BytesIO
 from pathlib import Path
 
 from grpc import aio
 
+from controlplane.rest import DOCUMENT_BYTES
 from tests.integration.controlplane_node import NodeClient
 from tests.integration.test_rest_resources import USERS, api, at
 from tests.support.postgres import running_postgres
@@ -178,3 +180,20 @@ async def test_a_database_that_is_gone_and_comes_back(tmp_path: Path) -> None:
             await asyncio.to_thread(server.start)
             assert (await client.ask(at("users"), "PATCH", json={"methods": ["PUT"]}))[0] == 200
             assert (await client.ask("/api/audit/verify"))[1]["valid"]
+
+
+async def test_a_filter_that_nothing_can_pass_is_refused(tmp_path: Path) -> None:
+    """`enabled=yes` gave an empty list, which reads as if no route were enabled."""
+    async with api(tmp_path) as (client, _):
+        status, body, _ = await client.ask("/api/routes?enabled=yes")
+        assert (status, body["details"][0]["path"]) == (400, "enabled")
+        assert (await client.ask("/api/routes?enabled=false"))[:2] == (200, [])
+
+
+async def test_a_body_that_is_too_large_is_told_how_large_it_may_be(tmp_path: Path) -> None:
+    """413 with both sizes."""
+    async with api(tmp_path) as (client, _):
+        data, headers = BytesIO(b" " * (DOCUMENT_BYTES + 1)), {"Content-Type": "application/json"}
+        status, body, _ = await client.ask("/api/routes", "POST", data=data, headers=headers)
+        assert status == 413
+        assert str(DOCUMENT_BYTES) in body["message"]
