@@ -16,6 +16,7 @@ from tests.support.origin import OK, Origin, answering, serving
 from tests.support.redis import Redis, running_redis
 
 HOUR = 3_600_000
+MONTH = 1000 * HOUR
 QUICK = {"timeout": 200}
 """How long requests wait for a Redis that hangs, in ms."""
 
@@ -313,7 +314,7 @@ async def test_leases_over_time_stay_within_their_bound() -> None:
 
 async def test_most_leased_requests_make_no_call() -> None:
     """One call for many requests once it is known how many a key needs; a refusal is known here until its time."""
-    async with running_redis() as redis, limited(redis, hourly(2000), mode="leased") as (_, gateway):
+    async with running_redis() as redis, limited(redis, hourly(2000, windowMs=MONTH), mode="leased") as (_, gateway):
         assert set(await statuses(gateway, 1000)) == {200}
         metrics = await gateway.metrics()
         assert metrics.value("rate_limit_leases_total") < 100
@@ -346,7 +347,7 @@ async def test_all_leased_limits_of_a_request_act_together() -> None:
 async def test_many_that_need_several_leases_are_all_decided_by_redis(limit: int, granted: int) -> None:
     """A hundred at once, two limits, no lease yet, and only Redis may decide: nobody hears that it cannot."""
     async with running_redis() as redis, serving(answering(OK)) as origin:
-        section = redis.section(mode="leased", onStoreError="closed", **{"global": hourly(limit)})
+        section = redis.section(mode="leased", onStoreError="closed", **{"global": hourly(limit, windowMs=MONTH)})
         text = document(origin.url, route={"name": "r", "rateLimit": hourly(100_000)}, rateLimit=section)
         async with running_gateway(text) as gateway:
             await found(gateway)
