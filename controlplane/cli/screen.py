@@ -55,7 +55,8 @@ class Screen:
         """To people, whatever the output."""
         console = self._console()
         for part in told:
-            console.print(part if not isinstance(part, str) else Text(part))
+            # Lines stay lines, so that a command that is shown can be copied; only tables are fitted to the screen.
+            console.print(Text(part) if isinstance(part, str) else part, soft_wrap=not isinstance(part, Table))
 
     def watch(self, frames: Iterable[Callable[[], Sequence[Shown]]]) -> None:
         """One frame after the other in the same place; below each other where this is no terminal."""

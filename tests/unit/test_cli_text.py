@@ -218,3 +218,11 @@ def test_the_overview_fits_a_terminal() -> None:
     """Every command's line is whole at 80 columns: two, the name, two, and what it says."""
     longest = max(map(len, COMMANDS))
     assert [entry.says for entry in COMMANDS.values() if 2 + longest + 2 + len(entry.says) > 78] == []
+
+
+def test_a_line_stays_a_line() -> None:
+    """However long it is: a command that is shown to be typed would break where it was cut."""
+    told = io.StringIO()
+    command = "flexgate-dataplane " + " ".join(f"--flag-{number} value" for number in range(40))
+    Screen(file=told).tell([f"type this:\n  {command}"])
+    assert told.getvalue() == f"type this:\n  {command}\n"
