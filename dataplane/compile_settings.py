@@ -33,6 +33,7 @@ def connection_limits(proxy: pb.Proxy) -> ConnectionLimits:
         smallest=min(line, total),
         max_connections=proxy.max_connections if proxy.HasField("max_connections") else defaults.MAX_CONNECTIONS,
         max_connections_per_ip=proxy.max_connections_per_ip,
+        announced_by=networks(proxy.trusted_proxies) if proxy.proxy_protocol else None,
     )
 
 

@@ -207,4 +207,8 @@ def _config(node: Node) -> Iterator[Metric]:
         "log_lines_lost", "Log lines there was no room for", value=node.log.lost + log.lines_lost()
     )
     yield CounterMetricFamily("connections_refused", "Connections over the limit", value=node.listener.refused)
+    unannounced = CounterMetricFamily("proxy_protocol_errors", "Connections without a PROXY header", labels=["reason"])
+    for reason, count in node.listener.unannounced.items():
+        unannounced.add_metric([reason], count)
+    yield unannounced
     yield GaugeMetricFamily("event_loop_lag_ms", "How late the loop turned last", value=node.deadlines.lag * 1000)

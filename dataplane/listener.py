@@ -9,17 +9,20 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from dataplane.announced import AnnouncedConnection
 from dataplane.http1.deadlines import Deadlines
 from dataplane.http1.downstream import DownstreamConnection
 from dataplane.http1.outbox import Outbox
 from dataplane.newcomers import hold_off, waiting
 from dataplane.runtime import ConnectionLimits
+from shared import log
 
 if TYPE_CHECKING:
     from dataplane.exchange import Exchange
     from dataplane.upgrade import Tunnel
 
 _BACKLOG = 2048
+_QUIET_SECONDS = 10.0  # between two lines of one reason
 _LAST_TURNS = 3  # of the event loop, until what was accepted last is among the connections
 
 
@@ -43,11 +46,16 @@ class Listener:
         self.refused = 0
         self.may_accept: Callable[[], bool] = lambda: True
         self.connections: set[DownstreamConnection] = set()
+        self.expected: set[AnnouncedConnection] = set()  # until a proxy has said whose they are
+        self.unannounced: dict[str, int] = {}  # those that ended before, by reason
         self.tunnels: set[Tunnel] = set()
         self._by_ip: dict[str, int] = {}
         self.handle = handle
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
+        self._tls: ssl.SSLContext | None = None  # where it begins behind a PROXY header
+        self._tls_first = False
+        self._quiet_until: dict[str, float] = {}
         self._empty = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -66,13 +74,27 @@ class Listener:
             dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
         )
         self._socket = sock
+        # A server that speaks TLS begins with the handshake: behind a PROXY header the connection has to begin it.
+        self._tls_first = tls is not None and self.limits.announced_by is None
+        self._tls = None if self._tls_first else tls
         self._server = await self.loop.create_server(
-            lambda: DownstreamConnection(self),
+            self._accepted,
             sock=sock,
-            ssl=tls,
+            ssl=tls if self._tls_first else None,
             backlog=_BACKLOG,
-            ssl_handshake_timeout=self.limits.header if tls is not None else None,
+            ssl_handshake_timeout=self.limits.header if self._tls_first else None,
         )
+
+    def _accepted(self) -> asyncio.Protocol:
+        if self.limits.announced_by is None and self._tls is None:
+            return DownstreamConnection(self)
+        return AnnouncedConnection(self, self._tls)
+
+    def obey(self, limits: ConnectionLimits) -> None:
+        """New connections are held to these from now on."""
+        self.limits = limits
+        if self._tls_first and limits.announced_by is not None:
+            log.warn("listener.restart_needed", reason="with TLS, proxy.proxyProtocol is switched on by a restart only")
 
     @property
     def port(self) -> int:
@@ -108,11 +130,35 @@ class Listener:
 
     async def emptied(self) -> None:
         """Wait until no connection is open."""
-        while self.connections:
+        while self.connections or self.expected:
             self._empty.clear()
             await self._empty.wait()
 
     # ---- what connections ask
+
+    def expect(self, connection: AnnouncedConnection) -> bool:
+        """Take in a connection that nobody has announced yet; False where it would be one too many."""
+        if len(self.connections) + len(self.expected) >= self.limits.max_connections or not self.may_accept():
+            self.refused += 1
+            return False
+        self.expected.add(connection)
+        self.deadlines.add(connection)
+        return True
+
+    def forget(self, connection: AnnouncedConnection) -> None:
+        """It was announced, or has ended."""
+        self.expected.discard(connection)
+        self.deadlines.discard(connection)
+        if not self.expected:
+            self._empty.set()
+
+    def not_announced(self, reason: str, peer: str, detail: str) -> None:
+        """Count a connection that is closed for want of a PROXY header, and tell of it now and then."""
+        self.unannounced[reason] = count = self.unannounced.get(reason, 0) + 1
+        now = self.clock()
+        if now >= self._quiet_until.get(reason, 0.0):
+            self._quiet_until[reason] = now + _QUIET_SECONDS
+            log.warn("connection.unannounced", reason=reason, peer=peer, detail=detail, count=count)
 
     def admit(self, connection: DownstreamConnection) -> bool:
         """Count a new connection in; False where it would be one too many."""
@@ -152,8 +198,12 @@ class Listener:
         self.ending = True
         for connection in list(self.connections):
             connection.close_if_idle()
+        for expected in self.expected:
+            expected.hurry()
 
     def abort_all(self) -> None:
         """End everything at once: the drain has taken too long."""
         for connection in list(self.connections):
             connection.abort()
+        for expected in list(self.expected):
+            expected.abort()

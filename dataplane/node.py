@@ -118,7 +118,7 @@ class Node:
         previous, self._compiled = self._compiled, compiled
         if self.reporter is not None:
             self.reporter.turn(revision)
-        self.listener.limits = compiled.runtime.limits
+        self.listener.obey(compiled.runtime.limits)
         self.gateway.runtime = compiled.runtime  # the swap
         if self.follow_log_level:
             log.set_level(compiled.runtime.log.level)

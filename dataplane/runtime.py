@@ -48,6 +48,7 @@ class ConnectionLimits:
     headers_total: int = 32 * 1024
     max_connections: int = 10_000
     max_connections_per_ip: int = 0
+    announced_by: Networks | None = None  # who may use the PROXY protocol; (): everyone has to, None: nobody may
     smallest: int = 8 * 1024  # a read of no more than this cannot break a limit of the head
 
 

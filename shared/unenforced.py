@@ -47,7 +47,6 @@ _CORS = Later("CORS", "no CORS headers are added; the upstream's own pass throug
 _AUTH = Later("identity", "routes that need it answer 503", _other_than("apiKey", "jwt"))
 
 LATER: dict[str, Later] = {
-    "Proxy.proxyProtocol": Later("PROXY protocol", "connections that begin with it are refused as malformed"),
     "Security.ipFilter": Later("client filters", "clients from every address are served", _some),
     "Security.cors": _CORS,
     "Auth.type": _AUTH,

@@ -37,6 +37,12 @@ _DISCARD_BYTES: Final = 64 * 1024
 """The rest of a refused body that is read and dropped to keep the connection, rather than closing it."""
 
 
+def address_of(transport: asyncio.BaseTransport, end: str) -> tuple[str, int]:
+    """(IP address, port) of an end, "peername" or "sockname"; ("", 0) where it has none."""
+    address = transport.get_extra_info(end)
+    return (address[0].removeprefix("::ffff:"), address[1]) if isinstance(address, tuple) else ("", 0)
+
+
 class DownstreamConnection(asyncio.Protocol):
     """One client connection. The transport and the reader drive it; `handle` calls the sending methods."""
 
@@ -76,9 +82,9 @@ class DownstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self.ip = peer[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
-        self.port = own[1] if isinstance(own, tuple) else 0
+        # Unless a proxy has announced them (announced.py).
+        self.ip = self.ip or address_of(transport, "peername")[0]
+        self.port = self.port or address_of(transport, "sockname")[1]
         if not self.listener.admit(self):
             self._parser = None
             self.transport.abort()

@@ -22,7 +22,6 @@ def warned(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("proxy: {proxyProtocol: true}\n", "proxy.proxyProtocol"),
         ("security: {ipFilter: {deny: [10.0.0.1]}}\n", "security.ipFilter"),
         ("security: {cors: {origins: ['*']}}\n", "security.cors"),
         ("security: {auth: {type: hmac}}\n", "security.auth.type"),
@@ -45,7 +44,6 @@ def test_what_is_not_done_is_told(text: str, path: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "proxy: {proxyProtocol: false}\n",
         "security: {auth: {type: apiKey}, ipFilter: {}}\n",
         "security: {auth: {type: jwt, jwksUrl: 'https://x/keys'}}\n" + RATES % "key: 'claim:sub'",
         RATES % "backend: local, mode: exact, algorithm: token-bucket, key: ip, onStoreError: local",
