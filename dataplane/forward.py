@@ -72,7 +72,7 @@ async def _first(x: Exchange, upstream: Upstream, tried: tuple[Pool, ...]) -> Po
     await first_addresses(upstream)
     pool = choose(x, upstream, tried)
     if pool is None:
-        raise NoEndpoint
+        raise NoEndpoint(retry_after=1)
     return pool
 
 
