@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.asking import Asking, Encode
-from controlplane.nodes import Node, Nodes
+from controlplane.nodes import Nodes
 from shared.pb.discovery_pb2 import Answer
 from shared.pb.replica_pb2 import ReplicaAnswer, ReplicaQuestion
 
@@ -56,28 +56,32 @@ class Reach:
         replies: dict[str, Answer | str] = {target.id: "it is not connected" for target in targets}
         here = [node for target in targets if not target.replica and (node := self._nodes.get(target.id))]
         there = [target for target in targets if target.replica]
+        questions = _questions(there, question)
         async with asyncio.TaskGroup() as both:
-            ours = both.create_task(self._here(here, encode, seconds))
-            theirs = both.create_task(self._elsewhere(there, question, seconds))
-        return replies | ours.result() | theirs.result()
-
-    async def _here(self, nodes: Sequence[Node], encode: Encode, seconds: float) -> dict[str, Answer | str]:
-        return dict(await self.asking.each(nodes, encode, seconds))
+            theirs = both.create_task(self._elsewhere(there, questions, seconds))
+            # Not a task: what nodes are asked is made before anything else happens, of what they run now.
+            ours = await self.asking.each(here, encode, seconds)
+        return replies | dict(ours) | theirs.result()
 
     async def _elsewhere(
-        self, targets: Sequence[Target], question: Callable[[], ReplicaQuestion], seconds: float
+        self, targets: Sequence[Target], questions: Mapping[str, ReplicaQuestion], seconds: float
     ) -> dict[str, Answer | str]:
         if not targets:
             return {}
         if self._relay is None:
             return {target.id: f"its control plane {target.replica} cannot be asked" for target in targets}
-        questions: dict[str, ReplicaQuestion] = {}
-        for target in targets:
-            if target.replica not in questions:
-                questions[target.replica] = question()
-            questions[target.replica].nodes.append(target.id)
         answers = await self._relay.ask(questions, seconds)
         return {target.id: _reply(target, answers[target.replica]) for target in targets}
+
+
+def _questions(targets: Sequence[Target], question: Callable[[], ReplicaQuestion]) -> dict[str, ReplicaQuestion]:
+    """By replica: the question, with the nodes that it is for."""
+    found: dict[str, ReplicaQuestion] = {}
+    for target in targets:
+        if target.replica not in found:
+            found[target.replica] = question()
+        found[target.replica].nodes.append(target.id)
+    return found
 
 
 def _reply(target: Target, answer: ReplicaAnswer | str) -> Answer | str:

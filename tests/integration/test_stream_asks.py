@@ -168,7 +168,7 @@ async def test_a_base_that_moved_is_a_reason(tmp_path: Path) -> None:
             [known] = server.nodes.connected()
             views = server.publisher.trial(table("a", "c"))
             await server.publish(table("a", "b"))
-            await one.until(lambda: one.target.revision == 2, "revision 2")
+            await until(lambda: known.acked == 2)
             known.acked = 1
             assert views is not None
             reach = Reach(server.nodes)
