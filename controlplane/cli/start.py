@@ -26,6 +26,8 @@ from shared.document import read_file
 from shared.faults import ConfigError
 
 HOST = "127.0.0.1"
+WITH_TLS = ("FLEXGATE_CP_REST_CERT", "FLEXGATE_CP_GRPC_CERT", "FLEXGATE_CP_GRPC_TLS")
+"""What would make a control plane speak TLS."""
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 
 
@@ -57,6 +59,7 @@ def start(
     The truth is the configuration file, or else a database: then `flexgate apply FILE` changes it.
     """
     ports = Ports(port, admin_port, rest_port, grpc_port, demo_port)
+    _check_environment()
     try:
         file = _configuration(config, demo, run_dir, ports)
         _check_ports(ports, demo)
@@ -99,6 +102,14 @@ def _keep_demo(file: Path, upstream: str) -> None:
     elif upstream not in file.read_text():
         kept = f"{file} has edits of yours and is kept; nothing in it leads to {upstream}, the demo upstream"
         typer.echo(f"note: {kept}. Edit it, or remove it to have it written anew", err=True)
+
+
+def _check_environment() -> None:
+    """The planes inherit the environment, and find each other by plain addresses of this machine."""
+    if found := [name for name in WITH_TLS if os.environ.get(name)]:
+        verb = "makes" if len(found) == 1 else "make"
+        told = f"{', '.join(found)} {verb} the control plane speak TLS, and here it is asked in plain text"
+        raise Failure(f"{told}: unset that, or start flexgate-controlplane and flexgate-dataplane by themselves")
 
 
 def _check_ports(ports: Ports, demo: bool) -> None:

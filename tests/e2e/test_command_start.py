@@ -7,6 +7,8 @@ import signal
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.integration.test_controlplane_cli import free_ports
 from tests.support.command import DEADLINE, flexgate, launch
 from tests.support.deadline import eventually
@@ -43,3 +45,12 @@ async def test_from_nothing_to_a_route_that_answers(tmp_path: Path) -> None:
             await process.communicate()
     assert process.returncode == 0
     assert (await flexgate(tmp_path, "status"))[0] == 3
+
+
+@pytest.mark.parametrize("name", ["FLEXGATE_CP_REST_CERT", "FLEXGATE_CP_GRPC_CERT", "FLEXGATE_CP_GRPC_TLS"])
+async def test_tls_of_the_environment_is_refused(tmp_path: Path, name: str) -> None:
+    """Both planes inherit it and would not find each other: that is said before anything runs."""
+    code, _, errors = await flexgate(tmp_path, "start", **{name: "on"})
+    assert code == 1
+    assert f"{name} makes the control plane speak TLS" in errors
+    assert not (tmp_path / ".run").exists()
