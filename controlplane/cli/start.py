@@ -106,7 +106,7 @@ def _keep_demo(file: Path, upstream: str) -> None:
 
 def _check_environment() -> None:
     """The planes inherit the environment, and find each other by plain addresses of this machine."""
-    if found := [name for name in WITH_TLS if os.environ.get(name)]:
+    if found := [name for name in WITH_TLS if os.environ.get(name, "off") not in {"", "off"}]:
         verb = "makes" if len(found) == 1 else "make"
         told = f"{', '.join(found)} {verb} the control plane speak TLS, and here it is asked in plain text"
         raise Failure(f"{told}: unset that, or start flexgate-controlplane and flexgate-dataplane by themselves")
