@@ -29,7 +29,7 @@ from controlplane.plane import Plane
 from controlplane.refusal import NotFound, ReadOnly
 from controlplane.service import Outcome
 from controlplane.store.mapping import shown_message
-from controlplane.unredact import fill, unredacted
+from controlplane.unredact import expected, fill, unredacted
 from shared.document import read
 from shared.faults import ConfigError, Fault
 from shared.pb import admin_pb2 as pb
@@ -99,16 +99,17 @@ class ConfigVerbs(AdminServicer):
             before = committed.config if committed else Config()
             document = await asyncio.to_thread(read, request.yaml, lambda config: fill(config, before))
             options, actor = request.options, actor_of(context)
+            if_match = expected(request.yaml, committed, _expected(options))
             return await self._done(
                 request,
-                lambda: self._service.plan_replace(document, _expected(options)),
+                lambda: self._service.plan_replace(document, if_match),
                 lambda once: self._service.replace(
                     document,
                     actor,
                     message=options.message,
                     force=options.force,
                     once=once,
-                    if_match=_expected(options),
+                    if_match=if_match,
                 ),
                 context,
             )

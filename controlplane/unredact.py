@@ -6,11 +6,13 @@ cannot be kept: that is a fault, so that the word itself never becomes somebody'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
+from controlplane.store import Committed
 from controlplane.store.mapping import shown_json
 from shared.faults import Fault
 from shared.field_path import child, item
@@ -32,6 +34,13 @@ def unredacted(message: M, before: Resource | None) -> tuple[M, list[Fault]]:
     shown: Any = shown_json(before) if before is not None else None
     faults: list[Fault] = []
     return ParseDict(_kept(data, full, shown, "", faults), type(message)()), faults
+
+
+def expected(text: str, before: Committed | None, if_match: Sequence[str]) -> Sequence[str]:
+    """The etags that a write of this document is for: what stands for "[redacted]" must still be what it was."""
+    if if_match or before is None or HIDDEN not in text:
+        return if_match
+    return (before.etag,)
 
 
 def fill(config: Config, before: Config) -> list[Fault]:

@@ -16,7 +16,7 @@ from controlplane.rest.problems import known_parameters, text_of
 from controlplane.rest.writing import Writing, summary
 from controlplane.service import Outcome
 from controlplane.store import Committed
-from controlplane.unredact import fill
+from controlplane.unredact import expected, fill
 from shared.document import Document, export, read, write
 from shared.pb.resources_pb2 import Config
 from shared.redact import redacted
@@ -84,32 +84,33 @@ class ConfigRest:
     async def diff(self, request: web.Request) -> web.Response:
         """What applying the document would change."""
         known_parameters(request)
-        document = await self._document(request)
+        document, _ = await self._document(request)
         return json_response(await self._writing.planned(await self._plane.service.plan_replace(document), ask=False))
 
     async def apply(self, request: web.Request) -> web.Response:
         """The document becomes the whole configuration, in one revision."""
         how = await manner(request)
         self._writing.allowed()
-        document = await self._document(request)
+        document, before = await self._document(request)
+        if_match = expected(await text_of(request), before, how.if_match)
         service = self._plane.service
 
         async def commit(once: Once | None) -> Outcome:
             return await service.replace(
-                document, how.actor, message=how.message, force=how.force, once=once, if_match=how.if_match
+                document, how.actor, message=how.message, force=how.force, once=once, if_match=if_match
             )
 
         async def plan() -> Plan:
-            return await service.plan_replace(document, how.if_match)
+            return await service.plan_replace(document, if_match)
 
         return await self._writing.done(how, plan=plan, commit=commit, answer=summary)
 
-    async def _document(self, request: web.Request) -> Document:
-        """The document in the body, in which "[redacted]" is what is there; ConfigError with all its faults."""
+    async def _document(self, request: web.Request) -> tuple[Document, Committed | None]:
+        """The document in the body, and what is there, which "[redacted]" stands for; ConfigError with all faults."""
         text = await text_of(request)
         committed = await self._plane.service.refresh()
         before = committed.config if committed else Config()
-        return await asyncio.to_thread(read, text, lambda config: fill(config, before))
+        return await asyncio.to_thread(read, text, lambda config: fill(config, before)), committed
 
     def _committed(self) -> Committed:
         return self._plane.service.committed or NOTHING

@@ -145,3 +145,23 @@ async def test_grpc_says_aborted(tmp_path: Path) -> None:
         etag = (await client.ask("ApplyConfig", apply)).etag
         good = pb.ApplyConfigRequest(yaml=OTHER, options=pb.WriteOptions(if_match=etag))
         assert (await client.ask("ApplyConfig", good)).revision == 3
+
+
+async def test_what_is_redacted_brings_no_old_secret_back(tmp_path: Path) -> None:
+    """An exported document, applied beside one that changes a secret: the new one stays, whoever is first."""
+
+    def keyed(key: str, path: str = "/a") -> str:
+        auth = f"security: {{auth: {{type: apiKey, keys: [{{name: one, key: '{key}'}}]}}}}\n"
+        return auth + DOCUMENT.replace("path: /a", f"path: {path}")
+
+    async with api(tmp_path) as (client, plane):
+        assert (await applied(client, keyed("0" * 64)))[0] == 200
+        for turn in range(1, 20):
+            new = f"{turn:064d}"
+            rotated, kept = await asyncio.gather(
+                applied(client, keyed(new)), applied(client, keyed("[redacted]", f"/{turn}"))
+            )
+            assert (rotated[0], kept[0] in {200, 412}) == (200, True)
+            committed = plane.plane.service.committed
+            assert committed is not None
+            assert committed.config.settings.security.auth.keys[0].key == new
