@@ -59,7 +59,7 @@ def at_least(low: float, unit: str = "") -> Rule:
 
 def plain(number: float) -> str:
     """A number as people write it: 4294967295, not 4.29497e+09."""
-    return str(int(number)) if number == int(number) else f"{number:g}"
+    return str(int(number)) if abs(number) < 1e15 and number == int(number) else f"{number:g}"
 
 
 def one_of(*words: str, forms: dict[str, str] | None = None) -> Rule:

@@ -19,7 +19,7 @@ from tests.support.gateway import Gateway, document, running_gateway
 from tests.support.origin import OK, Origin, Peer, Script, answering, serving
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer
 
-ISSUED = Issuer(time.time())
+ISSUED = Issuer(time.time(), lifetime=86_400)  # it is made when tests are collected
 JWKS = json.dumps(ISSUED.jwks()).encode()
 
 

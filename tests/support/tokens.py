@@ -20,11 +20,13 @@ _RSA = [rsa.generate_private_key(65537, 2048) for _ in range(2)]
 class Issuer:
     """Signs with an RSA key "r", an elliptic curve key "e" and an Edwards curve key "d".
 
-    `now`: epoch seconds that tokens are made at; `strange`: has another RSA key, of the same name.
+    `now`: epoch seconds that tokens are made at; `lifetime`: seconds that they are good; `strange`: has another RSA
+    key, of the same name.
     """
 
-    def __init__(self, now: float, *, strange: bool = False) -> None:
+    def __init__(self, now: float, *, lifetime: float = 300.0, strange: bool = False) -> None:
         self.now = now
+        self.lifetime = lifetime
         self.keys: dict[str, tuple[str, Any]] = {
             "r": ("RS256", _RSA[strange]),
             "e": ("ES256", ec.generate_private_key(ec.SECP256R1())),
@@ -44,8 +46,14 @@ class Issuer:
         return {**OKPAlgorithm.to_jwk(key, as_dict=True), "kid": name}
 
     def token(self, key: str = "r", kid: str | None = "", **claims: Any) -> str:
-        """A token, good for five minutes; a claim of None is left out. `kid`: None for none, "" for the key's own."""
-        said = {"iss": ISSUER, "aud": AUDIENCE, "sub": "anna", "iat": self.now, "exp": self.now + 300} | claims
+        """A token; a claim of None is left out. `kid`: None for none, "" for the key's own."""
+        said = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "anna",
+            "iat": self.now,
+            "exp": self.now + self.lifetime,
+        } | claims
         algorithm, private = self.keys[key]
         header = {} if kid is None else {"kid": kid or key}
         content = json.dumps({name: value for name, value in said.items() if value is not None})

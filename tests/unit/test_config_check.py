@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.check.values import plain
 from shared.document import read
 from shared.faults import ConfigError
 
@@ -439,3 +440,12 @@ def test_numbers_are_told_as_people_write_them(text: str, path: str, part: str) 
     [found] = told(text)
     assert found.startswith(path)
     assert part in found
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(4294967295.0, "4294967295"), (0.5, "0.5"), (float("inf"), "inf"), (float("nan"), "nan"), (1e300, "1e+300")],
+)
+def test_numbers_as_people_write_them(number: float, shown: str) -> None:
+    """Whole ones without a point or an exponent; what is no number, and what nobody could read, as it is."""
+    assert plain(number) == shown
