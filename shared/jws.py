@@ -92,7 +92,10 @@ class KeySet:
     def _made(self, at: int, algorithm: str) -> jwt.PyJWK:
         key = self._ready.get((at, algorithm))
         if key is None:
-            key = jwt.PyJWK(dict(self._keys[at]), algorithm)
+            try:
+                key = jwt.PyJWK(dict(self._keys[at]), algorithm)
+            except KeyError as error:  # the library takes a secret without its value for granted
+                raise jwt.InvalidKeyError(f"it has no {error}") from error
             if problem := key.Algorithm.check_key_length(key.key):
                 raise jwt.InvalidKeyError(problem)
             self._ready[at, algorithm] = key

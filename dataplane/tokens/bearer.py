@@ -39,7 +39,7 @@ class BearerTokens:
         self.verifier = verifier
         self.live = live
         self.optional = optional
-        self.reserved = reserved  # names of headers that tell claims
+        # `reserved` are the names of headers that tell claims.
         self.hidden = reserved | {_AUTHORIZATION} if hide else reserved
 
     def __call__(self, x: Exchange) -> Awaitable[None] | None:

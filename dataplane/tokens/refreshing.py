@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from random import random
 from typing import TYPE_CHECKING, Any, Final
@@ -28,9 +28,6 @@ REFRESH: Final = 300.0
 _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 60.0
 
-Fetch = Callable[[str, "Guard", "LookUp"], Awaitable[bytes]]
-"""What a URL answers with; raises FetchFailed."""
-
 
 class FetchFailed(Exception):
     """No keys; the text says why."""
@@ -48,13 +45,11 @@ class Refreshing:
         self,
         look_up: LookUp,
         *,
-        fetch: Fetch | None = None,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random,
     ) -> None:
         self.sources: dict[str, KeySource] = {}
         self._look_up = look_up
-        self._fetch = fetch
         self._wall = wall
         self._chance = chance
         self._watches: Watches[tuple[KeySource, Guard]] = Watches()
@@ -96,7 +91,7 @@ class Refreshing:
         host = urlsplit(source.url).hostname
         source.fetches += 1
         try:
-            content = await (self._fetch or module.fetch)(source.url, guard, self._look_up)
+            content = await module.fetch(source.url, guard, self._look_up)
             if content != source.content or source.keys is None:
                 source.keys, source.content = module.key_set(content), content
                 log.info("jwks.changed", host=host, keys=len(source.keys))

@@ -101,6 +101,11 @@ def one(text: str, path: str, part: str) -> None:
         ("{path: /a, auth: {type: jwt, jwks: {kty: RSA}}}", "auth.jwks", "is no set of keys"),
         ("{path: /a, auth: {type: jwt, jwks: {keys: [5]}}}", "auth.jwks", "is no set of keys"),
         ("{path: /a, auth: {type: jwt, jwks: {keys: [{kty: RSA}]}}}", "auth.jwks.keys[0]", "cannot be read"),
+        (
+            "{path: /a, auth: {type: jwt, jwks: {keys: [{kty: oct}]}, algorithms: [HS256]}}",
+            "auth.jwks.keys[0]",
+            "no 'k'",
+        ),
         ("{path: /a, auth: {type: jwt, jwks: {keys: [{kty: DSA}]}}}", "auth.jwks.keys[0]", "no algorithm is for"),
         (
             "{path: /a, auth: {type: jwt, algorithms: [HS256], jwks: {keys: [{kty: oct, k: c2hvcnQ}]}}}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from dataplane.errors import Forbidden, GatewayError, KeysUnavailable, TooManyRequests, Unauthorized
 from dataplane.headers import request_head
 from dataplane.tokens.verifier import MOST_KNOWN
-from shared.jws import KeySet
+from shared.jws import BadTokenError, KeySet, signed_claims
 from tests.support.tokens import ISSUER, Issuer, bearer, by_token, part
 from tests.unit.engine_bench import EPOCH, Bench, bench, routed
 
@@ -164,6 +165,21 @@ def test_what_nobody_signed(worker: Bench, mode: str, token: str, reason: str) -
     worker.serve(routed(auth=mode) | by_token(**GIVEN))
     refused(worker, bearer(token))
     assert worker.traffic.auth_failures == {reason: 1}
+
+
+JUNK = st.none() | st.integers() | st.booleans() | st.text(max_size=20) | st.lists(st.none(), max_size=1)
+WORDS = st.sampled_from(["RSA", "EC", "OKP", "oct", "P-256", "Ed25519", "Ed448", "RS256", "ES256", "AQAB"])
+MEMBERS = st.sampled_from(["kty", "n", "e", "x", "y", "k", "crv", "alg", "use", "kid", "d", "oth"])
+
+
+@given(key=st.sampled_from(ISSUED.jwks()["keys"]), changes=st.dictionaries(MEMBERS, JUNK | WORDS, min_size=1))
+def test_any_published_key_is_used_or_not(key: Json, changes: Json) -> None:
+    """Whatever a provider publishes as a key: it vouches for its tokens or for none, and nothing else goes wrong."""
+    keys = KeySet([key | changes])
+    assert len(keys.faults) <= len(keys)
+    for name in "red":
+        with suppress(BadTokenError):
+            signed_claims(ISSUED.token(name, kid=None), keys, ["RS256", "ES256", "EdDSA"])
 
 
 @given(at=st.integers(0, 10_000), change=st.integers(1, 255))
