@@ -15,7 +15,7 @@ from random import random
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from dataplane.upstream.watches import Watch, Watches
+from dataplane.upstream.watches import Watch, Watches, pause_after
 from shared import log
 
 if TYPE_CHECKING:
@@ -31,11 +31,6 @@ _LAST_RETRY: Final = 60.0
 
 class FetchFailed(Exception):
     """No keys; the text says why."""
-
-
-def after_failure(failures: int, chance: float) -> float:
-    """Seconds until the next try, after that many failures in a row: doubling, the upper half by chance."""
-    return min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** min(failures - 1, 10)) * (1 + chance) / 2
 
 
 class Refreshing:
@@ -79,7 +74,7 @@ class Refreshing:
                 source.fetched()
                 pause = REFRESH * (1 + self._chance() / 10)
                 if not good:
-                    pause = after_failure(source.failures, self._chance())
+                    pause = pause_after(source.failures, _FIRST_RETRY, _LAST_RETRY, self._chance())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await source.wanted.wait()

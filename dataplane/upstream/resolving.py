@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from dataplane.errors import ConnectFailed, ConnectTimeout
 from dataplane.upstream.lookup import LookUp, LookUpFailed
-from dataplane.upstream.watches import Watch, Watches
+from dataplane.upstream.watches import Watch, Watches, pause_after
 
 if TYPE_CHECKING:
     from dataplane.live import Live
@@ -60,8 +60,8 @@ def after_answer(ttl: float, refresh: float | None, chance: float) -> float:
 
 
 def after_failure(failures: int, chance: float) -> float:
-    """Seconds until the next try, after that many failures in a row: doubling, the upper half by chance."""
-    return min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** min(failures - 1, 10)) * (1 + chance) / 2
+    """Seconds until a name is tried again."""
+    return pause_after(failures, _FIRST_RETRY, _LAST_RETRY, chance)
 
 
 class Resolving:

@@ -22,6 +22,11 @@ _PAUSE: Final = 5.0
 """Seconds before one that broke begins again."""
 
 
+def pause_after(failures: int, first: float, last: float, chance: float) -> float:
+    """Seconds until the next try, after that many failures in a row: doubling, the upper half by chance (0 to 1)."""
+    return min(last, first * 2.0 ** min(failures - 1, 10)) * (1 + chance) / 2
+
+
 class Watches(Generic[K]):
     """The tasks by key. Before `run` nothing is started."""
 
