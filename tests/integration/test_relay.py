@@ -18,7 +18,7 @@ from controlplane.tables_relay import QUESTIONS
 from shared.pb.discovery_pb2 import Answer
 from shared.pb.explain_pb2 import Explanation, SampleRequest
 from shared.pb.replica_pb2 import ReplicaAnswer, ReplicaQuestion
-from tests.support.deadline import DEADLINE, eventually
+from tests.support.deadline import DEADLINE, Bell, eventually
 from tests.support.postgres import Postgres, running_postgres, started, stopped
 
 
@@ -28,6 +28,7 @@ class Side:
     def __init__(self, database: Database, name: str) -> None:
         self.relay = Relay(database, name, self.answer)
         self.asked: list[tuple[str, float]] = []
+        self.bell = Bell()
         self.answers = asyncio.Event()
         self.answers.set()
         self._jobs = [
@@ -38,6 +39,7 @@ class Side:
     async def answer(self, question: ReplicaQuestion, seconds: float) -> ReplicaAnswer:
         """Every node would take the route that is called as the path."""
         self.asked.append((question.explain.path, seconds))
+        self.bell.ring()
         await self.answers.wait()
         if question.explain.path == "/bug":
             raise ZeroDivisionError("a bug")
@@ -107,7 +109,7 @@ async def test_a_replica_that_is_gone_is_told_by_name(postgres: Postgres) -> Non
         asked = asyncio.create_task(
             found["one"].relay.ask({"two": about("/a", "b"), "three": about("/a", "c")}, seconds := 1.0)
         )
-        await eventually(lambda: _done(found["three"].asked), bool)
+        await found["three"].bell.until(lambda: bool(found["three"].asked), "the question")
         await found["three"].kill()
         async with asyncio.timeout(seconds + DEADLINE):
             answers = await asked
@@ -121,7 +123,7 @@ async def test_a_question_that_is_given_up_is_forgotten(postgres: Postgres) -> N
     async with sides(postgres, "one", "two") as (database, found):
         found["two"].answers.clear()
         asked = asyncio.create_task(found["one"].relay.ask({"two": about("/a", "b")}, DEADLINE))
-        await eventually(lambda: _done(found["two"].asked), bool)
+        await found["two"].bell.until(lambda: bool(found["two"].asked), "the question")
         asked.cancel()
         await eventually(partial(rows, database), lambda count: count == 0)
         found["two"].answers.set()
@@ -152,8 +154,3 @@ async def test_a_database_that_is_gone_is_the_reason() -> None:
                 return (await found["one"].relay.ask({"two": about("/a", "b")}, DEADLINE))["two"]
 
             await eventually(ask, lambda answer: isinstance(answer, ReplicaAnswer))
-
-
-async def _done(asked: list[tuple[str, float]]) -> bool:
-    await asyncio.sleep(0.01)  # the event loop turns
-    return bool(asked)
